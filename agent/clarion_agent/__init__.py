@@ -1,0 +1,1 @@
+"""The agent: everything of Clarion that ends up on a server."""

@@ -1,0 +1,1 @@
+"""What both sides agree on: values in, values out, no IO."""

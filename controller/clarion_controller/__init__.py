@@ -1,0 +1,1 @@
+"""The controller: finds servers, orders deployments, watches them."""
