@@ -1,0 +1,163 @@
+"""What the API takes and answers; the command line reads the very same structs.
+
+=======  ==============================================  ==================  ==================
+method   path                                            body                answer
+=======  ==============================================  ==================  ==================
+GET      /v1/fleet                                                           FleetAnswer
+GET      /v1/hosts?environment=&app=                                         list[HostAnswer]
+DELETE   /v1/hosts/{name}?environment=                                       HostAnswer
+POST     /v1/invites                                     InviteRequest       InviteAnswer
+POST     /v1/plan                                        PlanRequest         PlanAnswer
+POST     /v1/deployments                                 a DSSE envelope     DeploymentAnswer
+GET      /v1/deployments?environment=&app=&limit=                            list[DeploymentAnswer]
+GET      /v1/deployments/{id}?revision=&wait=                                DeploymentAnswer
+POST     /v1/deployments/{id}/abort                                          DeploymentAnswer
+GET      /v1/deployments/{id}/logs?host=                                     list[LogAnswer]
+GET      /v1/status?environment=&app=                                        list[StreamAnswer]
+=======  ==============================================  ==================  ==================
+
+`{id}` may be a unique prefix. With `revision` and `wait` (seconds, at most 30) the answer comes
+as soon as the deployment's revision is beyond `revision`. Errors are `ErrorAnswer`s with
+status 400 (operator's fault), 404 (unknown name), 409 (blocked). Times are UTC seconds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clarion_protocol.documents import Deployment, Facts, Plan, Running
+from clarion_protocol.words import DeploymentStatus, HostStatus, Intent
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    """Why a call failed: the stable code, the sentence, the next command."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class FleetAnswer(msgspec.Struct, frozen=True):
+    """Who this controller is."""
+
+    cluster: str
+    name: str
+    version: str
+    environments: list[str]
+
+
+class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One host: what discovery, enrolment and its own reports say of it."""
+
+    name: str
+    environment: str
+    id: str | None = None
+    groups: list[str] = []
+    is_discovered: bool
+    is_enrolled: bool
+    is_connected: bool
+    last_seen: float | None = None
+    facts: Facts | None = None
+    running: list[Running] = []
+    drift: list[str] = []
+
+
+class InviteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For whom a join token is made. `name` binds it to one host; `count` bounds its uses; `ttl` in seconds."""
+
+    environment: str
+    name: str | None = None
+    groups: list[str] = []
+    count: int = 1
+    ttl: float = 900.0
+
+
+class InviteAnswer(msgspec.Struct, frozen=True):
+    """The token, shown this once; only its hash is kept."""
+
+    id: str
+    token: str
+    expires: float
+
+
+class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator asks for. `hosts` are names (none: all); `plan` overrides fleet.toml's strategy.
+
+    A rollback without `version` goes to the newest version that was committed before the one in force.
+    """
+
+    app: str
+    environment: str
+    version: str | None = None
+    hosts: list[str] | None = None
+    intent: Intent = Intent.INSTALL
+    plan: Plan | None = None
+    reason: str = ""
+    actor: str = ""
+
+
+class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The deployment that would be, for a deployer to check and sign; and on which hosts it would act."""
+
+    deployment: Deployment
+    targets: list[str]
+    without_agent: list[str] = []
+    not_connected: list[str] = []
+    running: dict[str, int] = {}
+
+
+class HostProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one host stands in a deployment."""
+
+    name: str
+    id: str
+    status: HostStatus
+    reason: str = ""
+    error: str = ""
+    since: float = 0.0
+    version: str | None = None
+
+
+class DeploymentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment; `counts` by host status; `revision` rises with every change."""
+
+    id: str
+    app: str
+    environment: str
+    version: str
+    release: int
+    intent: Intent
+    seq: int
+    status: DeploymentStatus
+    reason: str
+    revision: int
+    created: float
+    finished: float | None = None
+    actor: str = ""
+    go_back_to: str | None = None
+    plan: Plan
+    hosts: list[HostProgress] = []
+    counts: dict[str, int] = {}
+
+
+class LogAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one host reported of one step."""
+
+    host: str
+    at: float
+    status: HostStatus
+    stage: str | None
+    reason: str
+    error: str
+    log: str
+
+
+class StreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wanted of one app in one environment, and what really runs there."""
+
+    app: str
+    environment: str
+    wanted: str | None
+    deployment: DeploymentAnswer | None
+    running: dict[str, int]
+    hosts: list[HostAnswer]
