@@ -1,0 +1,58 @@
+# Two commands are all a fresh machine needs: 'make demo' and 'make test'.
+# Both make .venv themselves, from hash-pinned packages; neither needs root.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# What the lab boots its servers with; Debian's names.
+LAB_PACKAGES := mmdebstrap debian-archive-keyring systemd-container systemd dbus iproute2 nftables \
+	strace e2fsprogs util-linux python3 python3-venv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit lint bench deb constraints lab-deps clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+
+demo: $(INSTALLED)  ## a controller, three agents and four deployments on this machine, without root
+	$(BIN)/python examples/demo/run.py
+
+test: $(INSTALLED)  ## every check and every test that this machine can run
+	$(BIN)/python tests/run_all.py
+
+unit: $(INSTALLED)  ## only the unit tests, only on the Python of .venv
+	$(BIN)/pytest -n logical --ignore=tests/lab --ignore=tests/crash --ignore=tests/bench
+
+lint: $(INSTALLED)  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)  ## measure, and write bench.json
+	$(BIN)/python tests/bench/run.py
+
+deb: $(INSTALLED)  ## build dist/clarion-agent_*.deb and dist/clarion_*.deb
+	packaging/build-deb --out dist
+
+constraints:  ## pin every dependency anew: versions and hashes
+	packaging/pin-dependencies
+
+lab-deps:  ## install what the lab's servers need from Debian (root)
+	@dpkg-query --show --showformat='' $(LAB_PACKAGES) 2>/dev/null || \
+		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(LAB_PACKAGES); }
+
+clean:  ## remove everything that was built, downloaded or cached
+	rm -rf .venv .venvs build dist demo-run bench.json
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find agent controller tests examples -name __pycache__ -prune -exec rm -rf {} +
+
+# pip takes nothing that constraints.txt does not name with its hash. Clarion itself is built by the
+# pinned hatchling that is then already there, so no second, unpinned download happens behind our back.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Clarion needs Python 3.10 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

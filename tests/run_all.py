@@ -1,0 +1,169 @@
+"""Runs everything a change has to pass: checks, unit tests on every Python here, then real servers and crashes.
+
+Three rules:
+- what cannot run here is counted as skipped, with the reason, never passed over in silence;
+- a step that ends without a result has failed;
+- the last line sums up every step, and the exit code says the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = ROOT / ".venv" / "bin"
+MINORS = (10, 11, 12, 13)
+LIMIT = 20 * 60  # seconds for one step; a single test has its own, in pyproject.toml
+
+UNIT = ["-n", "logical", "--ignore=tests/lab", "--ignore=tests/crash", "--ignore=tests/bench", "tests"]
+REAL = ["tests/lab", "tests/crash"]
+REAL_NEEDS = ("mmdebstrap", "systemd-nspawn", "ip", "strace")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one step came to, and why it was skipped if it was."""
+
+    step: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def main() -> int:
+    """Run all steps, print what became of each, and return the exit code."""
+    results = [check("ruff", ["ruff", "check"]), check("mypy", ["mypy"]), check("imports", ["lint-imports"])]
+    results.append(pytest(f"unit tests, Python 3.{sys.version_info.minor}", BIN, UNIT))
+    results += [unit_tests_on(minor) for minor in MINORS if minor != sys.version_info.minor]
+    results.append(real_servers_and_crashes())
+    return closing(results)
+
+
+def check(step: str, command: list[str]) -> Result:
+    """Run one static check; it counts as one test."""
+    began = announce(step)
+    ok = succeeds([str(BIN / command[0]), *command[1:]])
+    return Result(step, passed=int(ok), failed=int(not ok), seconds=time.monotonic() - began)
+
+
+def pytest(step: str, bin_dir: Path, arguments: list[str]) -> Result:
+    """Run pytest and count from its own report, so that nothing is read off the screen."""
+    began = announce(step)
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.xml"
+        ok = succeeds([str(bin_dir / "python"), "-m", "pytest", f"--junitxml={report}", *arguments])
+        passed, failed, skipped = counts(report)
+    # No report, or a failure outside any test (a broken conftest, no tests at all), is a failure too.
+    failed = failed if ok else max(failed, 1)
+    return Result(step, passed, failed, skipped, time.monotonic() - began)
+
+
+def counts(report: Path) -> tuple[int, int, int]:
+    """Return passed, failed and skipped tests of a JUnit report; nothing at all if there is none."""
+    if not report.exists():
+        return 0, 0, 0
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    total, failures, errors, skipped = (
+        sum(int(suite.get(name, 0)) for suite in suites) for name in ("tests", "failures", "errors", "skipped")
+    )
+    return total - failures - errors - skipped, failures + errors, skipped
+
+
+def unit_tests_on(minor: int) -> Result:
+    """Run the unit tests on another Python, in its own environment, if this machine has it."""
+    step = f"unit tests, Python 3.{minor}"
+    python = find_python(minor)
+    if python is None:
+        return Result(step, skipped=collected(UNIT[2:]), reason=f"no Python 3.{minor} on this machine")
+    bin_dir = environment(python, ROOT / ".venvs" / f"3.{minor}")
+    if bin_dir is None:
+        return Result(step, failed=1, reason=f"{python}: the environment could not be made")
+    return pytest(step, bin_dir, UNIT)
+
+
+def find_python(minor: int) -> str | None:
+    """Return a Python 3.<minor> that starts; pyenv's shim of one that is not switched on does not."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [shutil.which(f"python3.{minor}"), *map(str, pyenv.glob(f"versions/3.{minor}.*/bin/python3.{minor}"))]
+    probe = f"import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, {minor}))"
+    return next((python for python in found if python and succeeds([python, "-c", probe], quiet=True)), None)
+
+
+def environment(python: str, where: Path) -> Path | None:
+    """Return the bin directory of a cached environment, made anew when the pins or the project's settings changed."""
+    wanted = hashlib.sha256((ROOT / "constraints.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes())
+    stamp, pip = where / ".installed", [str(where / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    if stamp.exists() and stamp.read_text() == wanted.hexdigest():
+        return where / "bin"
+    commands = [
+        [python, "-m", "venv", "--clear", str(where)],
+        [*pip, "--require-hashes", "-r", "constraints.txt"],
+        [*pip, "--no-deps", "--no-build-isolation", "--editable", "."],
+    ]
+    if not all(succeeds(command) for command in commands):
+        return None
+    stamp.write_text(wanted.hexdigest())
+    return where / "bin"
+
+
+def real_servers_and_crashes() -> Result:
+    """Run the tests that boot servers, kill agents and cut the power, where the machine allows them."""
+    step = "lab and crash tests"
+    missing = [program for program in REAL_NEEDS if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        return Result(step, skipped=collected(REAL), reason="they need root")
+    if missing:
+        return Result(step, skipped=collected(REAL), reason=f"no {', '.join(missing)} here: run 'make lab-deps'")
+    return pytest(step, BIN, REAL)
+
+
+def collected(arguments: list[str]) -> int:
+    """Return how many tests pytest would run."""
+    command = [str(BIN / "python"), "-m", "pytest", "--collect-only", "-q", *arguments]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=False)
+    return sum("::" in line for line in listing.stdout.splitlines())
+
+
+def succeeds(command: list[str], *, quiet: bool = False) -> bool:
+    """Run a command in the project's root; an endless one is ended and has failed."""
+    out = subprocess.DEVNULL if quiet else None
+    try:
+        return subprocess.run(command, cwd=ROOT, timeout=LIMIT, stdout=out, stderr=out, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"ended after {LIMIT} s: {' '.join(command)}", flush=True)
+        return False
+
+
+def announce(step: str) -> float:
+    """Print a step's name and return when it began."""
+    print(f"\n=== {step}", flush=True)
+    return time.monotonic()
+
+
+def closing(results: list[Result]) -> int:
+    """Print a line for each step, then the sum of all, and return 1 if anything failed."""
+    print("\n=== all steps")
+    for r in results:
+        counted = f"{r.passed:5} passed {r.failed:4} failed {r.skipped:4} skipped"
+        print(f"{r.step:28} {counted} {r.seconds:6.0f} s  {r.reason}")
+    passed, failed, skipped = (sum(getattr(r, name) for r in results) for name in ("passed", "failed", "skipped"))
+    for r in results:
+        if r.reason:
+            print(f"\n!!! NOT RUN: {r.step}: {r.reason}")
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
