@@ -1,0 +1,131 @@
+"""TOML written by people, read into closed types with errors that say where.
+
+- Every error names the file, the line where it can be found, and the key.
+- An unknown key is refused and the nearest known one suggested: a typo in a limit must
+  not mean that there is no limit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import tomli
+
+from clarion_protocol.amounts import Duration, Share, Size
+from clarion_protocol.errors import BadConfig
+
+T = TypeVar("T")
+Key = tuple[str, ...]
+
+_WHERE = re.compile(r" - at `\$(?P<path>.*)`\Z")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`")
+_MISSING = re.compile(r"Object missing required field `(?P<field>.*)`")
+_HEADER = re.compile(r"\s*\[{1,2}\s*([^\]]+?)\s*\]{1,2}")
+_ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
+
+
+def read_toml(text: str, kind: type[T], source: str) -> T:
+    """Return `text`, the content of the file named `source`, as a `kind` (a closed msgspec Struct).
+
+    Raises:
+        BadConfig: it is no TOML, has an unknown key, lacks one, or a value does not fit.
+    """
+    try:
+        values = tomli.loads(text)
+    except (tomli.TOMLDecodeError, RecursionError) as error:
+        raise BadConfig(f"{source}: not TOML: {error}") from error
+    try:
+        return msgspec.convert(values, kind, dec_hook=read_amount)
+    except msgspec.ValidationError as error:
+        raise _explain(text, kind, source, str(error)) from error
+
+
+def read_amount(kind: type, written: object) -> object:
+    """Return `written` as one of our own types; msgspec's hook for what it does not know.
+
+    Raises:
+        ValueError: `written` is not what the type's `parse` wants.
+    """
+    if kind in (Duration, Size, Share):
+        return kind.parse(written)  # type: ignore[attr-defined]
+    parse = getattr(kind, "parse", None)
+    if parse is None:
+        raise NotImplementedError(f"{kind} cannot be written in TOML")
+    return parse(written)
+
+
+def _explain(text: str, kind: type, source: str, problem: str) -> BadConfig:
+    where = _WHERE.search(problem)
+    reason = problem[: where.start()] if where else problem
+    key = _path(where["path"]) if where else ()
+    hint = None
+    if unknown := _UNKNOWN.match(reason):
+        hint = _nearest(unknown["field"], kind, key)
+        key += (unknown["field"],)
+        reason = "unknown key"
+    elif missing := _MISSING.match(reason):
+        reason = f'the key "{missing["field"]}" is missing'
+    line = line_of(text, key)
+    place = f"{source}, line {line}" if line else source
+    return BadConfig(f"{place}: {_dotted(key)}{reason.replace('`', '')}", hint=hint)
+
+
+def _path(written: str) -> Key:
+    return tuple(name or number for name, number in _STEP.findall(written))
+
+
+def _dotted(key: Key) -> str:
+    return f"{'.'.join(key)}: " if key else ""
+
+
+def _nearest(field: str, kind: type, key: Key) -> str | None:
+    known = _fields_at(msgspec.inspect.type_info(kind), key)
+    near = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
+    if near:
+        return f'Did you mean "{near[0]}"?'
+    return f"Known here: {', '.join(known)}." if known else None
+
+
+def _fields_at(info: Any, key: Key) -> list[str]:
+    """Return the names of the fields that the table at `key` may have."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        return sorted({name for member in info.types for name in _fields_at(member, key)})
+    if isinstance(info, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
+        return _fields_at(info.item_type, key[1:])
+    if isinstance(info, msgspec.inspect.DictType):
+        return _fields_at(info.value_type, key[1:])
+    if not isinstance(info, msgspec.inspect.StructType):
+        return []
+    if not key:
+        return [field.encode_name for field in info.fields]
+    return next((_fields_at(field.type, key[1:]) for field in info.fields if field.encode_name == key[0]), [])
+
+
+def line_of(text: str, key: Sequence[str]) -> int | None:
+    """Return the number of the line that writes `key`, or its nearest written parent, if it can be found."""
+    best: tuple[int, int | None] = (0, None)
+    counts: dict[Key, int] = {}
+    table: Key = ()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = _names(header[1])
+            if line.lstrip().startswith("[["):
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, str(counts[table]))
+            written = table
+        elif assignment := _ASSIGNMENT.match(line):
+            written = table + _names(assignment[1])
+        else:
+            continue
+        if written == tuple(key[: len(written)]) and len(written) > best[0]:
+            best = (len(written), number)
+    return best[1]
+
+
+def _names(dotted: str) -> Key:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
