@@ -31,8 +31,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     cluster: Id
     id: Id
-    secret: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-    address: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$")]
+    secret: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    address: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}\Z")]
     join_port: Annotated[int, Meta(ge=1, le=65_535)]
     transport_key: KeyHex
     root_sha256: Sha256
@@ -82,14 +82,14 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Challenge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The controller's nonce, fresh for each attempt."""
 
-    nonce: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    nonce: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """That the host knows the secret (`mac`) and owns the signing key (`signature`, hex)."""
 
-    mac: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$")]
+    mac: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

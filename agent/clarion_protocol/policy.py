@@ -14,7 +14,7 @@ from clarion_protocol.keys import public_key
 
 MAX_POLICY_BYTES = 64 * 1024
 
-KeyHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+KeyHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

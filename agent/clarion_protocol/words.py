@@ -125,21 +125,21 @@ class ExitCode(IntEnum):
     TIMED_OUT = 124
 
 
-NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
-VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
-ID = r"^[0-9a-f]{32}$"
-SHA256 = r"^[0-9a-f]{64}$"
-STREAM = r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$"
+NAME = r"^[a-z0-9][a-z0-9._-]{0,62}\Z"
+VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z"
+ID = r"^[0-9a-f]{32}\Z"
+SHA256 = r"^[0-9a-f]{64}\Z"
+STREAM = r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}\Z"
 
 
 def is_name(text: str) -> bool:
     """Return whether `text` may name an app, environment, group or host."""
-    return re.fullmatch(NAME[1:-1], text) is not None
+    return re.fullmatch(NAME, text) is not None
 
 
 def is_version(text: str) -> bool:
     """Return whether `text` may be a version."""
-    return re.fullmatch(VERSION[1:-1], text) is not None
+    return re.fullmatch(VERSION, text) is not None
 
 
 def new_id() -> str:
