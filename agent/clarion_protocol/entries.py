@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from clarion_protocol.documents import Sha256
+
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Mode = Literal["0644", "0755"]
 
 

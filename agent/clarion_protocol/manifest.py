@@ -14,19 +14,17 @@ written to disk cannot differ. `Manifest.parse` checks every rule of the format,
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
 from clarion_protocol import manifest_rules
-from clarion_protocol.entries import Closed, Entry, File, Folder, Frame, Link, Natural, Sha256
+from clarion_protocol.documents import Name, Sha256, Version
+from clarion_protocol.entries import Closed, Entry, File, Folder, Frame, Link, Natural
 from clarion_protocol.errors import BadManifest
 
 SCHEMA = 1
 MAX_MANIFEST_BYTES = 32 * 2**20
-
-Name = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,62}\Z")]
-Version = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")]
 
 
 class Archive(Closed, frozen=True):

@@ -1,0 +1,102 @@
+"""Check an archive against its manifest, byte by byte, so that what `tar -xf` yields is what is listed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from clarion_protocol import frames
+from clarion_protocol.entries import Entry, File
+from clarion_protocol.errors import BadContent
+from clarion_protocol.manifest import Manifest
+
+
+def check_package(package: Path, manifest: Manifest) -> None:
+    """Check that the archive holds the manifest's records in their order, and nothing else.
+
+    Raises:
+        BadContent: names the first entry or frame that differs.
+    """
+    with package.open("rb") as archive:
+        tape = _Tape(_content(archive, manifest))
+        starts = _frame_starts(manifest)
+        for entry in frames.archive_order(manifest.entries):
+            _check_record(tape, entry, starts)
+        tape.expect(frames.END_OF_ARCHIVE, "the end of the archive")
+        tape.expect_end()
+        if archive.read(1):
+            raise BadContent(f"{package.name} goes on after its last frame")
+
+
+def _check_record(tape: _Tape, entry: Entry, starts: list[int]) -> None:
+    record = frames.record_of(entry)
+    tape.expect(record.header, f"the header of {entry.path!r}")
+    if isinstance(entry, File):
+        if tape.position != starts[entry.frame] + entry.offset:
+            raise BadContent(f"{entry.path!r} is not where the manifest says")
+        digest = hashlib.sha256()
+        for data in tape.take(entry.size):
+            digest.update(data)
+        if digest.hexdigest() != entry.sha256:
+            raise BadContent(f"{entry.path!r} differs from its hash")
+    tape.expect(record.padding, f"the padding of {entry.path!r}")
+
+
+def _frame_starts(manifest: Manifest) -> list[int]:
+    starts = [0]
+    for frame in manifest.frames:
+        starts.append(starts[-1] + frame.size)
+    return starts
+
+
+def _content(archive: BinaryIO, manifest: Manifest) -> Iterator[bytes]:
+    """Yield all decompressed bytes, with the hash of each frame and of the whole archive checked."""
+    whole = hashlib.sha256()
+    for number, frame in enumerate(manifest.frames):
+        digest = hashlib.sha256()
+
+        def pieces(left: int = frame.length, digest: hashlib._Hash = digest) -> Iterator[bytes]:
+            while left and (piece := archive.read(min(left, frames.CHUNK))):
+                left -= len(piece)
+                digest.update(piece)
+                whole.update(piece)
+                yield piece
+
+        yield from frames.decompress(pieces(), frame.size)
+        if digest.hexdigest() != frame.sha256:
+            raise BadContent(f"frame {number} differs from its hash")
+    if whole.hexdigest() != manifest.archive.sha256:
+        raise BadContent("the archive differs from its hash")
+
+
+class _Tape:
+    """A stream of bytes that is read in exact lengths."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+        self.position = 0
+
+    def take(self, count: int) -> Iterator[bytes]:
+        """Yield exactly `count` bytes, in pieces."""
+        while count:
+            if not self._rest:
+                self._rest = next(self._pieces, b"")
+                if not self._rest:
+                    raise BadContent("the archive ends early")
+            piece, self._rest = self._rest[:count], self._rest[count:]
+            count -= len(piece)
+            self.position += len(piece)
+            yield piece
+
+    def expect(self, wanted: bytes, what: str) -> None:
+        """Check that `wanted` comes next."""
+        if b"".join(self.take(len(wanted))) != wanted:
+            raise BadContent(f"{what} differs from the manifest")
+
+    def expect_end(self) -> None:
+        """Check that nothing is left."""
+        if self._rest or next(self._pieces, b""):
+            raise BadContent("the archive goes on after its end")
