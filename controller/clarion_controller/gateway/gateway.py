@@ -10,19 +10,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
-import structlog
 import zmq
 
-from clarion_controller.gateway.mailbox import Mailbox
-from clarion_controller.gateway.sockets import Listening, listen, port_of
-from clarion_controller.gateway.zap import Doorkeeper
+from clarion_controller.gateway.front import Front
+from clarion_controller.gateway.sockets import Listening, port_of, receive, user_id
 from clarion_protocol import wire
 from clarion_protocol.errors import BadConfig
 from clarion_protocol.wire import Down, Up
@@ -32,8 +31,6 @@ MAX_BATCH = 256
 MAX_MESSAGES_PER_SECOND = 512
 _MAX_BODY = {Up.REPORT: wire.MAX_FRAME_BYTES, Up.ASK: wire.MAX_SMALL_BODY}
 _KINDS = {kind.value: kind for kind in Up}
-
-_log = structlog.get_logger(__name__)
 
 
 class HostDirectory(Protocol):
@@ -84,11 +81,7 @@ class Gateway:
         self._hosts = hosts
         self._deliver = deliver
         self._lines: dict[str, _Line] = {}
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._sockets: list[zmq.Socket[bytes]] = []
-        self._mailbox = Mailbox()
-        self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
+        self._front = Front("gateway", {wire.ZAP_DOMAIN: self._is_enrolled})
         self.dropped: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -97,101 +90,57 @@ class Gateway:
         Raises:
             BadConfig: a port cannot be bound.
         """
-        self._doorkeeper = Doorkeeper(self._context, {wire.ZAP_DOMAIN: self._is_enrolled})
-        self._doorkeeper.start()
         try:
-            self._signals = self._listen(zmq.XPUB, self._settings.signal_port)
-            self._reports = self._listen(zmq.ROUTER, self._settings.report_port)
+            self._signals = self._listen(zmq.XPUB, self._settings.signal_port, self._skip)
+            self._reports = self._listen(zmq.ROUTER, self._settings.report_port, self._collect)
         except BadConfig:
-            self._close()
+            self._front.stop()
             raise
         self.signal_port, self.report_port = port_of(self._signals), port_of(self._reports)
-        self._thread.start()
+        self._front.start()
 
     def stop(self) -> None:
         """Close all sockets and end all threads; harmless when repeated."""
-        if self._is_stopping or not self._thread.is_alive():
-            return
-        self._mailbox.post(self._end)
-        self._thread.join()
-        self._close()
+        self._front.stop()
 
     def broadcast(self, topic: str, envelope: bytes) -> None:
         """Send a signed envelope to every agent that subscribes to `topic` (an environment). Any thread."""
-        self._mailbox.post(lambda: self._publish(topic.encode(), envelope))
+        self._front.post(lambda: self._publish(topic.encode(), envelope))
 
     def send(self, host: str, kind: Down, *bodies: bytes) -> None:
         """Send to one host if it is connected; otherwise it asks when it comes back. Any thread."""
-        self._mailbox.post(lambda: self._send(host, [kind.value, *bodies]))
+        self._front.post(lambda: self._send(host, [kind.value, *bodies]))
 
     def forget(self, host: str) -> None:
         """Send nothing more to a host that is no longer enrolled. Any thread."""
-        self._mailbox.post(lambda: self._lines.pop(host, None))
+        self._front.post(lambda: self._lines.pop(host, None))
 
     def connected(self) -> set[str]:
         """Return the hosts that were heard of within the settings' `silence`. Any thread."""
         since = time.monotonic() - self._settings.silence
         return {host for host, line in list(self._lines.items()) if line.seen >= since}
 
-    def _listen(self, kind: int, port: int) -> zmq.Socket[bytes]:
-        settings = self._settings
-        socket = listen(self._context, kind, Listening(settings.bind, port, settings.secret, wire.ZAP_DOMAIN))
-        self._sockets.append(socket)
-        return socket
+    def _listen(self, kind: int, port: int, turn: Callable[[zmq.Socket[bytes]], None]) -> zmq.Socket[bytes]:
+        at = Listening(self._settings.bind, port, self._settings.secret, wire.ZAP_DOMAIN)
+        return self._front.listen(kind, at, turn)
 
     def _is_enrolled(self, transport_key: str) -> bool:
         return self._hosts.host_of(transport_key) is not None
 
-    def _run(self) -> None:
-        turns = {self._mailbox.fileno(): self._empty_mailbox, self._signals: self._skip, self._reports: self._collect}
-        poller = zmq.Poller()
-        for source in turns:
-            poller.register(source, zmq.POLLIN)
-        while not self._is_stopping:
-            for source, _ in poller.poll():
-                self._take(turns[source])
-
-    def _close(self) -> None:
-        for socket in self._sockets:
-            socket.close()
-        self._context.term()
-        self._doorkeeper.join()
-        self._mailbox.close()
-
-    def _empty_mailbox(self) -> None:
-        for letter in self._mailbox.letters():
-            self._take(letter)
-
-    def _take(self, turn: Callable[[], object]) -> None:
-        try:
-            turn()
-        except Exception:  # noqa: BLE001 (outermost loop: one bad message must not deafen the fleet)
-            self.dropped["fault"] += 1
-            _log.exception("gateway.fault")
-
-    def _end(self) -> None:
-        self._is_stopping = True
-
-    def _skip(self) -> None:
+    def _skip(self, signals: zmq.Socket[bytes]) -> None:
         """Read and forget subscriptions: unread they would pile up, and whom they serve is libzmq's matter."""
         for _ in range(MAX_BATCH):
-            if not _receive(self._signals):
+            if not receive(signals):
                 return
 
-    def _collect(self) -> None:
-        batch: list[Inbound] = []
-        for _ in range(MAX_BATCH):
-            frames = _receive(self._reports)
-            if not frames:
-                break
-            inbound = self._sort(frames)
-            if inbound:
-                batch.append(inbound)
+    def _collect(self, reports: zmq.Socket[bytes]) -> None:
+        arrived = iter(partial(receive, reports), [])
+        batch = [inbound for frames in islice(arrived, MAX_BATCH) if (inbound := self._sort(frames))]
         if batch:
             self._deliver(batch)
 
     def _sort(self, frames: Sequence[zmq.Frame]) -> Inbound | None:
-        host = self._hosts.host_of(_user_id(frames[0]))
+        host = self._hosts.host_of(user_id(frames[0]))
         kind = _KINDS.get(frames[1].bytes) if len(frames) == 3 else None
         if host is None:
             self.dropped["revoked"] += 1
@@ -229,24 +178,3 @@ class Gateway:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             del self._lines[host]
-
-
-def _receive(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
-    """Return the first frames of the next message, or nothing. A bomb of frames is read, but never kept."""
-    try:
-        frame = socket.recv(zmq.NOBLOCK, copy=False)
-    except zmq.Again:
-        return []
-    frames = [frame]
-    while frame.more:
-        frame = socket.recv(copy=False)
-        if len(frames) < 4:
-            frames.append(frame)
-    return frames
-
-
-def _user_id(frame: zmq.Frame) -> str:
-    try:
-        return str(frame.get("User-Id"))
-    except zmq.ZMQError:
-        return ""

@@ -49,6 +49,28 @@ def port_of(socket: zmq.Socket[bytes]) -> int:
     return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
+def receive(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
+    """Return the first 4 frames of the next message, or nothing. A bomb of frames is read, but never kept."""
+    try:
+        frame = socket.recv(zmq.NOBLOCK, copy=False)
+    except zmq.Again:
+        return []
+    frames = [frame]
+    while frame.more:
+        frame = socket.recv(copy=False)
+        if len(frames) < 4:
+            frames.append(frame)
+    return frames
+
+
+def user_id(frame: zmq.Frame) -> str:
+    """Return the CURVE key (hex) that the doorkeeper admitted and that sent this frame; empty if there is none."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return ""
+
+
 def _harden(socket: zmq.Socket[bytes], at: Listening) -> None:
     socket.linger = 0
     socket.curve_server = True

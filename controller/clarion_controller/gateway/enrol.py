@@ -1,0 +1,213 @@
+"""Joining, on a port of its own that any CURVE client may talk to: join, challenge, proof, admitted or refused.
+
+- Every host gets a challenge, so that asking reveals nothing about invitations; a wrong
+  secret and an unknown invitation get the same answer, in the same time.
+- The connection's own key (its User-Id) must be the transport key in the request: nobody
+  enrols a key that is not theirs.
+- Expiry, name and uses are told only to whoever has proved to know the secret.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import structlog
+import zmq
+
+from clarion_controller.gateway.front import Front
+from clarion_controller.gateway.sockets import Listening, port_of, receive, user_id
+from clarion_controller.gateway.zap import everybody
+from clarion_protocol import strict_json, wire
+from clarion_protocol.errors import BadEnvelope, ClarionError, JoinRefused
+from clarion_protocol.invite import Admission, Challenge, JoinRequest, Proof, Refusal, is_proved, what_is_proved
+from clarion_protocol.keys import public_key
+from clarion_protocol.transport_keys import check_transport_key
+from clarion_protocol.wire import Join
+from clarion_protocol.words import is_name
+
+ZAP_DOMAIN = b"clarion-join"
+MAX_MESSAGES_PER_SECOND = 200
+MAX_ATTEMPTS = 1024
+ATTEMPT_TTL = 30.0
+_INVITE = "Run 'clarion hosts invite' for a new one."
+# Compared with where there is no invitation, so that both cases take the same time.
+_NOBODYS_SECRET_HASH = secrets.token_hex(32)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """What the controller keeps of a join token; `expires` in UTC seconds."""
+
+    secret_hash: str
+    environment: str
+    groups: tuple[str, ...]
+    name: str | None
+    uses_left: int
+    expires: float
+
+
+class Enrolment(Protocol):
+    """What the join port asks of the controller; called on the join port's thread."""
+
+    def invitation(self, invite: str) -> Invitation | None:
+        """Return the invitation with this id, also if it is used up or expired."""
+
+    def admit(self, request: JoinRequest, invitation: Invitation) -> Admission:
+        """Enrol the host and use the invitation once, both or neither.
+
+        The very same request again (its answer was lost) gets the same admission and uses nothing.
+
+        Raises:
+            JoinRefused: used up, or the name or a key is already enrolled.
+        """
+
+
+@dataclass(frozen=True)
+class JoinPortSettings:
+    """Where to listen (port 0: any), and the controller's CURVE secret (32 bytes)."""
+
+    bind: str
+    port: int
+    secret: bytes
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A request that has been given its challenge."""
+
+    request: JoinRequest
+    challenge: Challenge
+    since: float
+
+
+def check_request(request: JoinRequest, sender: str) -> None:
+    """Return if `sender`, the connection's CURVE key, may ask this.
+
+    Raises:
+        JoinRefused: keys that are not the sender's or of low order, or an impossible name.
+    """
+    if request.transport_key != sender:
+        raise JoinRefused("the transport key in the request is not the one of this connection")
+    if not is_name(request.name):
+        raise JoinRefused(
+            f"{request.name!r} cannot be a host's name",
+            hint="Run 'clarion-agent join TOKEN --name NAME': a-z 0-9 . _ -",
+        )
+    try:
+        public_key(request.sign_key)
+        check_transport_key(request.transport_key)
+    except BadEnvelope as error:
+        raise JoinRefused(error.message) from error
+
+
+def check_proof(attempt: Attempt, proof: Proof, invitation: Invitation | None, now: float) -> Invitation:
+    """Return the invitation that `proof` opens.
+
+    Raises:
+        JoinRefused: unknown, wrong secret, wrong signature, expired, or made for another name.
+    """
+    message = what_is_proved(attempt.challenge, attempt.request)
+    secret_hash = _NOBODYS_SECRET_HASH if invitation is None else invitation.secret_hash
+    if not is_proved(proof.mac, secret_hash, message) or invitation is None:
+        raise JoinRefused("this token is not known here", hint=_INVITE)
+    if not public_key(attempt.request.sign_key).has_signed(bytes.fromhex(proof.signature), message):
+        raise JoinRefused("the host does not own the signing key that it sends")
+    if invitation.expires <= now:
+        raise JoinRefused(f"this token expired {now - invitation.expires:.0f} s ago", hint=_INVITE)
+    if invitation.name not in {None, attempt.request.name}:
+        raise JoinRefused(f"this token is for the host {invitation.name!r}", hint=_INVITE)
+    return invitation
+
+
+class JoinPort:
+    """Admits hosts that hold an invitation."""
+
+    def __init__(
+        self, settings: JoinPortSettings, enrolment: Enrolment, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
+        self._enrolment = enrolment
+        self._clock = clock
+        self._attempts: OrderedDict[str, Attempt] = OrderedDict()
+        self._second, self._count = 0, 0
+        self._front = Front("join-port", {ZAP_DOMAIN: everybody})
+
+    def start(self) -> None:
+        """Bind the port and begin.
+
+        Raises:
+            BadConfig: the port cannot be bound.
+        """
+        settings = self._settings
+        try:
+            at = Listening(settings.bind, settings.port, settings.secret, ZAP_DOMAIN)
+            self.port = port_of(self._front.listen(zmq.ROUTER, at, self._serve))
+        except ClarionError:
+            self._front.stop()
+            raise
+        self._front.start()
+
+    def stop(self) -> None:
+        """Close the socket and end the thread; harmless when repeated."""
+        self._front.stop()
+
+    def _serve(self, socket: zmq.Socket[bytes]) -> None:
+        frames = receive(socket)
+        if len(frames) != 3 or len(frames[2]) > wire.MAX_SMALL_BODY or not self._is_within_limits():
+            return
+        kind, answer = self._answer(frames)
+        try:
+            socket.send_multipart([frames[0].bytes, kind.value, strict_json.dumps(answer)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            _log.info("join.unanswered", reason=str(error))
+
+    def _answer(self, frames: list[zmq.Frame]) -> tuple[Join, msgspec.Struct]:
+        sender, kind, body = user_id(frames[0]), frames[1].bytes, frames[2].bytes
+        try:
+            if kind == Join.PROOF:
+                return Join.ADMITTED, self._admit(body, sender)
+            return Join.CHALLENGE, self._challenge(body, sender)
+        except JoinRefused as error:
+            _log.info("join.refused", reason=error.message)
+            return Join.REFUSED, Refusal(str(error)[:500])
+
+    def _challenge(self, body: bytes, sender: str) -> Challenge:
+        request = strict_json.decode(body, JoinRequest, max_bytes=wire.MAX_SMALL_BODY, error=JoinRefused)
+        check_request(request, sender)
+        self._forget_old_attempts()
+        attempt = Attempt(request, Challenge(secrets.token_hex(32)), self._clock())
+        self._attempts[sender] = attempt
+        return attempt.challenge
+
+    def _admit(self, body: bytes, sender: str) -> Admission:
+        proof = strict_json.decode(body, Proof, max_bytes=wire.MAX_SMALL_BODY, error=JoinRefused)
+        # Taken out first: a challenge is answered once, rightly or wrongly.
+        attempt = self._attempts.pop(sender, None)
+        if attempt is None or attempt.since < self._clock() - ATTEMPT_TTL:
+            raise JoinRefused("no challenge is open for this proof", hint="Run 'clarion-agent join TOKEN' again.")
+        invitation = self._enrolment.invitation(attempt.request.invite)
+        admission = self._enrolment.admit(attempt.request, check_proof(attempt, proof, invitation, self._clock()))
+        _log.info("join.admitted", host=admission.host, name=admission.name, environment=admission.environment)
+        return admission
+
+    def _forget_old_attempts(self) -> None:
+        since = self._clock() - ATTEMPT_TTL
+        while self._attempts and (
+            len(self._attempts) >= MAX_ATTEMPTS or next(iter(self._attempts.values())).since < since
+        ):
+            self._attempts.popitem(last=False)
+
+    def _is_within_limits(self) -> bool:
+        second = int(time.monotonic())
+        if self._second != second:
+            self._second, self._count = second, 0
+        self._count += 1
+        return self._count <= MAX_MESSAGES_PER_SECOND
