@@ -11,6 +11,7 @@ from clarion_protocol import frames
 from clarion_protocol.entries import Entry, File
 from clarion_protocol.errors import BadContent
 from clarion_protocol.manifest import Manifest
+from clarion_protocol.tape import Tape
 
 
 def check_package(package: Path, manifest: Manifest) -> None:
@@ -20,7 +21,7 @@ def check_package(package: Path, manifest: Manifest) -> None:
         BadContent: names the first entry or frame that differs.
     """
     with package.open("rb") as archive:
-        tape = _Tape(_content(archive, manifest))
+        tape = Tape(_content(archive, manifest))
         starts = _frame_starts(manifest)
         for entry in frames.archive_order(manifest.entries):
             _check_record(tape, entry, starts)
@@ -30,7 +31,7 @@ def check_package(package: Path, manifest: Manifest) -> None:
             raise BadContent(f"{package.name} goes on after its last frame")
 
 
-def _check_record(tape: _Tape, entry: Entry, starts: list[int]) -> None:
+def _check_record(tape: Tape, entry: Entry, starts: list[int]) -> None:
     record = frames.record_of(entry)
     tape.expect(record.header, f"the header of {entry.path!r}")
     if isinstance(entry, File):
@@ -69,34 +70,3 @@ def _content(archive: BinaryIO, manifest: Manifest) -> Iterator[bytes]:
             raise BadContent(f"frame {number} differs from its hash")
     if whole.hexdigest() != manifest.archive.sha256:
         raise BadContent("the archive differs from its hash")
-
-
-class _Tape:
-    """A stream of bytes that is read in exact lengths."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-        self.position = 0
-
-    def take(self, count: int) -> Iterator[bytes]:
-        """Yield exactly `count` bytes, in pieces."""
-        while count:
-            if not self._rest:
-                self._rest = next(self._pieces, b"")
-                if not self._rest:
-                    raise BadContent("the archive ends early")
-            piece, self._rest = self._rest[:count], self._rest[count:]
-            count -= len(piece)
-            self.position += len(piece)
-            yield piece
-
-    def expect(self, wanted: bytes, what: str) -> None:
-        """Check that `wanted` comes next."""
-        if b"".join(self.take(len(wanted))) != wanted:
-            raise BadContent(f"{what} differs from the manifest")
-
-    def expect_end(self) -> None:
-        """Check that nothing is left."""
-        if self._rest or next(self._pieces, b""):
-            raise BadContent("the archive goes on after its end")
