@@ -1,0 +1,147 @@
+"""`clarion publish`: put a built package into the store and say so in the signed metadata.
+
+1. check    the archive against its manifest, byte by byte
+2. admit    the app, if this is its first release: a key and a role of its own
+3. compare  with what is published: a version is bound to its bytes for ever
+4. place    archive and manifest in the store, durably
+5. sign     the app's role, snapshot and timestamp; with the last of them it is published
+
+A crash between any two of these leaves the old state; running it again finishes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+from tuf.api.metadata import TargetFile
+
+from clarion_controller.building.compare import check_package
+from clarion_controller.durable_files import make_folder, write_file
+from clarion_controller.tuf_change import Change, is_old
+from clarion_controller.tuf_repository import TufRepository, releases_in
+from clarion_protocol.errors import AlreadyPublished, BadContent, BadManifest
+from clarion_protocol.manifest import MAX_MANIFEST_BYTES, Manifest
+from clarion_protocol.published import ManifestRef, Release, manifest_path, role_of
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release that is published now; `is_repeat` if it was already."""
+
+    release: Release
+    is_repeat: bool
+
+
+def publish(home: Path, package: Path, manifest: Path, now: datetime | None = None) -> Published:
+    """Publish the archive `package`, described by the file `manifest`, in the cluster of `home`.
+
+    Publishing the very same bytes again changes nothing, except that it repairs the store's files.
+
+    Raises:
+        NoCluster: there is no cluster in `home`.
+        BadManifest, BadContent: the package breaks a rule, or is not what its manifest says.
+        AlreadyPublished: the version exists with other bytes.
+        BadConfig: a key is offline, or the metadata is damaged.
+        Blocked: another publish does not finish.
+    """
+    repository = TufRepository.at(home)
+    now = (now or datetime.now(timezone.utc)).replace(microsecond=0)
+    listing, release = _checked(package, manifest, now)
+    repository.add_app(release.app, now)
+    with repository.change(now) as change:
+        known = releases_in(change.current, release.app)
+        published = next((each for each in known if each.version == release.version), None)
+        if published:
+            _check_same(published, release)
+        _place(repository.packages, release, package, listing)
+        if published is None or is_old(role_of(release.app), _expiry(change, release.app), now):
+            newest = max((each.release for each in known), default=0)
+            release = published or msgspec.structs.replace(release, release=newest + 1)
+            _sign(change, release)
+    return Published(published or release, is_repeat=published is not None)
+
+
+def packages(home: Path, app: str | None = None) -> list[Release]:
+    """Return what is published in the cluster of `home`: by app, then oldest first.
+
+    Raises:
+        NoCluster: there is no cluster in `home`.
+        BadConfig: the metadata is damaged.
+    """
+    repository = TufRepository.at(home)
+    return [release for name in ([app] if app else repository.apps()) for release in repository.releases(name)]
+
+
+def _checked(package: Path, manifest: Path, now: datetime) -> tuple[bytes, Release]:
+    """Return the manifest's bytes, and the release (not numbered yet) that it describes."""
+    listing = _read_listing(manifest)
+    contents = Manifest.parse(listing)
+    try:
+        check_package(package, contents)
+    except OSError as error:
+        raise BadContent(f"{package} cannot be read: {error.strerror}", hint="Run 'clarion build' first.") from error
+    ref = ManifestRef(len(listing), hashlib.sha256(listing).hexdigest())
+    release = Release(
+        app=contents.app,
+        version=contents.version,
+        release=0,
+        length=contents.archive.length,
+        sha256=contents.archive.sha256,
+        manifest=ref,
+        published_at=int(now.timestamp()),
+    )
+    return listing, release
+
+
+def _read_listing(manifest: Path) -> bytes:
+    try:
+        with manifest.open("rb") as file:
+            return file.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise BadManifest(f"{manifest} cannot be read: {error.strerror}", hint="Run 'clarion build' first.") from error
+
+
+def _check_same(published: Release, offered: Release) -> None:
+    if (published.sha256, published.manifest) != (offered.sha256, offered.manifest):
+        raise AlreadyPublished(
+            f"{offered.app} {offered.version} is already published as release {published.release} with other bytes",
+            hint="Build it under a new version: 'clarion build --version ...'.",
+        )
+
+
+def _expiry(change: Change, app: str) -> datetime:
+    return change.current.role(role_of(app)).signed.expires
+
+
+def _place(packages: Path, release: Release, package: Path, listing: bytes) -> None:
+    target = packages / release.path
+    make_folder(target.parent)
+    write_file(packages / manifest_path(release.app, release.version), [listing])
+    write_file(target, _hashed_copy(package, release))
+
+
+def _hashed_copy(package: Path, release: Release) -> Iterator[bytes]:
+    """Yield the archive's bytes; what is placed is what is signed, even if the file changes under our hands.
+
+    Raises:
+        BadContent: it did.
+    """
+    digest = hashlib.sha256()
+    with package.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            yield chunk
+    if digest.hexdigest() != release.sha256:
+        raise BadContent(f"{package} changed while it was published", hint="Build it again, then publish.")
+
+
+def _sign(change: Change, release: Release) -> None:
+    target = TargetFile(release.length, {"sha256": release.sha256}, release.path, {"custom": release.custom()})
+    change.edit(role_of(release.app)).targets[release.path] = target
