@@ -1,0 +1,133 @@
+"""Speaking to the controller: each method is one call of `clarion_controller.api.answers`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from clarion_controller.api.answers import (
+    DeploymentAnswer,
+    ErrorAnswer,
+    FleetAnswer,
+    HostAnswer,
+    InviteAnswer,
+    InviteRequest,
+    LogAnswer,
+    PlanAnswer,
+    PlanRequest,
+    StreamAnswer,
+)
+from clarion_protocol.errors import ClarionError, ControllerUnreachable, all_errors
+
+T = TypeVar("T")
+PATIENCE = 30.0  # seconds for an answer, beyond what the call itself asks to wait
+
+
+class Controller:
+    """The controller behind the Unix socket `api`."""
+
+    def __init__(self, api: Path) -> None:
+        self._api = api
+        transport = httpx.HTTPTransport(uds=str(api))
+        self._http = httpx.Client(transport=transport, base_url="http://clarion", timeout=PATIENCE)
+
+    def fleet(self) -> FleetAnswer:
+        """Return who the controller is."""
+        return self._call("GET", "/v1/fleet", FleetAnswer)
+
+    def hosts(self, environment: str | None = None, app: str | None = None) -> list[HostAnswer]:
+        """Return all hosts, or those of an environment."""
+        return self._call("GET", "/v1/hosts", list[HostAnswer], query={"environment": environment, "app": app})
+
+    def revoke(self, name: str, environment: str) -> HostAnswer:
+        """Forget a host's keys: it is not served any more."""
+        return self._call("DELETE", f"/v1/hosts/{name}", HostAnswer, query={"environment": environment})
+
+    def invite(self, request: InviteRequest) -> InviteAnswer:
+        """Return a join token."""
+        return self._call("POST", "/v1/invites", InviteAnswer, body=msgspec.json.encode(request))
+
+    def plan(self, request: PlanRequest) -> PlanAnswer:
+        """Return the deployment that `request` would be."""
+        return self._call("POST", "/v1/plan", PlanAnswer, body=msgspec.json.encode(request))
+
+    def order(self, envelope: bytes) -> DeploymentAnswer:
+        """Hand over a signed deployment; its rollout begins."""
+        return self._call("POST", "/v1/deployments", DeploymentAnswer, body=envelope)
+
+    def deployments(
+        self, environment: str | None = None, app: str | None = None, limit: int = 20
+    ) -> list[DeploymentAnswer]:
+        """Return deployments, newest first."""
+        query = {"environment": environment, "app": app, "limit": limit}
+        return self._call("GET", "/v1/deployments", list[DeploymentAnswer], query=query)
+
+    def deployment(self, id_: str, *, revision: int | None = None, wait: float = 0.0) -> DeploymentAnswer:
+        """Return one deployment; with `wait` (s) only when it is beyond `revision`, or after that time."""
+        query = {"revision": revision, "wait": wait or None}
+        return self._call("GET", f"/v1/deployments/{id_}", DeploymentAnswer, query=query)
+
+    def abort(self, id_: str) -> DeploymentAnswer:
+        """Stop a deployment."""
+        return self._call("POST", f"/v1/deployments/{id_}/abort", DeploymentAnswer)
+
+    def logs(self, id_: str, host: str | None = None) -> list[LogAnswer]:
+        """Return what hosts reported in a deployment."""
+        return self._call("GET", f"/v1/deployments/{id_}/logs", list[LogAnswer], query={"host": host})
+
+    def status(self, environment: str | None = None, app: str | None = None) -> list[StreamAnswer]:
+        """Return what is wanted and what runs."""
+        return self._call("GET", "/v1/status", list[StreamAnswer], query={"environment": environment, "app": app})
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+    ) -> T:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        patience = PATIENCE + given.get("wait", 0.0)
+        try:
+            answer = self._http.request(method, path, params=given, content=body, timeout=patience)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if answer.is_error:
+            raise _error_in(answer.content, answer.status_code)
+        return _decode(answer.content, kind)
+
+    def _unreachable(self, error: httpx.TransportError) -> ControllerUnreachable:
+        if "Permission denied" in str(error):
+            return ControllerUnreachable(
+                f"you may not open {self._api}",
+                hint="Run this as the controller's user: 'sudo clarion ...'.",
+            )
+        return ControllerUnreachable(
+            f"no controller answers at {self._api}" + (f" ({error})" if self._api.exists() else ""),
+            hint="Start it with 'clarion serve' or 'systemctl start clarion-controller', or name its --home.",
+        )
+
+
+def _decode(content: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ControllerUnreachable(
+            f"the controller's answer makes no sense here: {error}",
+            hint="Run 'clarion --version' here and on the controller: they may differ.",
+        ) from error
+
+
+def _error_in(content: bytes, status: int) -> ClarionError:
+    try:
+        answer = msgspec.json.decode(content, type=ErrorAnswer)
+    except msgspec.MsgspecError:
+        return ControllerUnreachable(f"the controller answers {status}", hint="Look at its log: 'clarion serve'.")
+    kind = all_errors().get(answer.code, ClarionError)
+    return kind(answer.message, hint=answer.hint)

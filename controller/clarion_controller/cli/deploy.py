@@ -1,0 +1,118 @@
+"""`clarion deploy`, `rollback`, `abort`: the verbs that change what runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clarion_controller.api.answers import PlanRequest
+from clarion_controller.cli import options
+from clarion_controller.cli.client import Controller
+from clarion_controller.cli.ordering import Manner, actor, give, watch_to_the_end
+from clarion_controller.cli.place import Place, place_of
+from clarion_controller.cli.show import say
+from clarion_protocol.words import Intent
+
+MaxParallel = Annotated[
+    str | None, typer.Option(metavar="N|N%", help='Hosts in change at once: "2" or "25%".', show_default="fleet.toml's")
+]
+MaxFailures = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=0, help="Hosts that may fail before the rollout halts.", show_default="fleet.toml's"),
+]
+BakeTime = Annotated[
+    str | None, typer.Option(metavar="TIME", help="How long a host must stay healthy.", show_default="fleet.toml's")
+]
+
+
+def deploy(  # noqa: PLR0913 (each parameter is an option)
+    context: typer.Context,
+    app: options.App,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The version to bring.", show_default=False)],
+    *,
+    environment: options.Environment,
+    hosts: options.Hosts = None,
+    max_parallel: MaxParallel = None,
+    max_failures: MaxFailures = None,
+    bake_time: BakeTime = None,
+    reason: options.Reason = "",
+    yes: options.Yes = False,
+    wait: options.Wait = True,
+    timeout: options.Timeout = "1h",
+    key: options.Key = None,
+) -> int:
+    """Bring hosts to a version: plan, sign, roll out, follow."""
+    place = place_of(context)
+    overrides: dict[str, object] = {
+        "max_parallel": None if max_parallel is None else str(options.share(max_parallel, "--max-parallel")),
+        "max_failures": max_failures,
+        "bake_time": None if bake_time is None else float(options.duration(bake_time, "--bake-time")),
+    }
+    request = PlanRequest(
+        app=app,
+        environment=environment,
+        version=version,
+        hosts=options.names(hosts, "--hosts"),
+        reason=reason,
+        actor=actor(),
+    )
+    manner = _manner(place, yes=yes, wait=wait, timeout=timeout, key=key)
+    return give(Controller(place.api), request, _given(overrides), manner)
+
+
+def rollback(  # noqa: PLR0913 (each parameter is an option)
+    context: typer.Context,
+    app: options.App,
+    version: Annotated[
+        str | None, typer.Argument(metavar="[VERSION]", help="Where to.", show_default="what was committed before")
+    ] = None,
+    *,
+    environment: options.Environment,
+    hosts: options.Hosts = None,
+    reason: options.Reason = "",
+    yes: options.Yes = False,
+    wait: options.Wait = True,
+    timeout: options.Timeout = "1h",
+    key: options.Key = None,
+) -> int:
+    """Go back to a version that ran before; downloads nothing."""
+    place = place_of(context)
+    request = PlanRequest(
+        app=app,
+        environment=environment,
+        version=version,
+        hosts=options.names(hosts, "--hosts"),
+        intent=Intent.ROLLBACK,
+        reason=reason,
+        actor=actor(),
+    )
+    manner = _manner(place, yes=yes, wait=wait, timeout=timeout, key=key)
+    return give(Controller(place.api), request, {}, manner)
+
+
+def abort(
+    context: typer.Context,
+    deployment: Annotated[str, typer.Argument(metavar="ID", help="The deployment, or the beginning of its id.")],
+    *,
+    wait: options.Wait = True,
+    timeout: options.Timeout = "10m",
+) -> int:
+    """Stop a deployment: no further host is changed."""
+    controller = Controller(place_of(context).api)
+    answer = controller.abort(deployment)
+    if not wait:
+        say(f"{answer.app} {answer.version} in {answer.environment}: {answer.status.value}, {answer.reason}")
+        return 0
+    watch_to_the_end(controller, answer, options.duration(timeout, "--timeout"))
+    return 0
+
+
+def _manner(place: Place, *, yes: bool, wait: bool, timeout: str, key: Path | None) -> Manner:
+    seconds = options.duration(timeout, "--timeout")
+    return Manner(key or place.home / "keys" / "deployer.key", yes, seconds if wait else 0)
+
+
+def _given(overrides: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in overrides.items() if value is not None}

@@ -1,0 +1,47 @@
+"""`clarion logs`: what hosts reported, step by step."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from clarion_controller.api.answers import LogAnswer
+from clarion_controller.cli import options
+from clarion_controller.cli.client import Controller
+from clarion_controller.cli.place import place_of
+from clarion_controller.cli.show import clock, note, say, show_json
+
+
+def logs(
+    context: typer.Context,
+    deployment: Annotated[str, typer.Argument(metavar="ID", help="The deployment, or the beginning of its id.")],
+    host: Annotated[str | None, typer.Argument(metavar="[HOST]", help="Only this host.", show_default=False)] = None,
+    *,
+    json: options.Json = False,
+) -> None:
+    """Show what hosts reported of each step of a deployment."""
+    entries = Controller(place_of(context).api).logs(deployment, host)
+    if json:
+        show_json(entries)
+        return
+    if not entries:
+        note("No host has reported anything of it yet.")
+    for entry in entries:
+        for line in lines_of(entry):
+            say(line)
+
+
+def lines_of(entry: LogAnswer) -> list[str]:
+    """Return one report as text: its head, then what the step wrote, indented and without control characters."""
+    code = f" [{entry.error}]" if entry.error else ""
+    step = entry.stage or ""
+    head = f"{clock(entry.at)}  {entry.host:16} {step:9} {entry.status.value:12} {entry.reason}{code}".rstrip()
+    return [head, *(f"    {printable(line)}" for line in entry.log.splitlines())]
+
+
+def printable(text: str) -> str:
+    """Return `text` without what could move the cursor or recolour the terminal: it comes from a host."""
+    return "".join(
+        character if character.isprintable() or character == "\t" else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

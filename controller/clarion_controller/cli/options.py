@@ -1,0 +1,73 @@
+"""Options that several verbs share, and reading what people write into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clarion_protocol.amounts import Duration, Share
+from clarion_protocol.errors import BadConfig
+
+App = Annotated[str, typer.Argument(metavar="APP", help="The app.", show_default=False)]
+SomeApp = Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this app.", show_default=False)]
+Environment = Annotated[
+    str, typer.Option("--environment", "-e", metavar="ENV", help="The environment.", show_default=False)
+]
+SomeEnvironment = Annotated[
+    str | None, typer.Option("--environment", "-e", metavar="ENV", help="Only this environment.", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the rollout to its end.")]
+Timeout = Annotated[str, typer.Option("--timeout", metavar="TIME", help="How long to follow, for example 10m.")]
+Hosts = Annotated[
+    str | None,
+    typer.Option("--hosts", metavar="A,B", help="Only these hosts, with commas between.", show_default=False),
+]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.", show_default=False)
+]
+Key = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="The deployer's .key file.", show_default="HOME/keys/deployer.key"),
+]
+
+
+def duration(written: str, option: str) -> Duration:
+    """Return the duration written for `option`.
+
+    Raises:
+        BadConfig: it is none.
+    """
+    try:
+        return Duration.parse(written)
+    except ValueError as error:
+        raise BadConfig(f"{option}: {error}") from error
+
+
+def share(written: str, option: str) -> Share:
+    """Return the share ("3" or "25%") written for `option`.
+
+    Raises:
+        BadConfig: it is none.
+    """
+    try:
+        return Share.parse(written)
+    except ValueError as error:
+        raise BadConfig(f"{option}: {error}") from error
+
+
+def names(written: str | None, option: str) -> list[str] | None:
+    """Return the names in "a,b,c"; none at all if the option is not given.
+
+    Raises:
+        BadConfig: given, and empty: an empty filter must never mean everything.
+    """
+    if written is None:
+        return None
+    found = [name.strip() for name in written.split(",") if name.strip()]
+    if not found:
+        raise BadConfig(f"{option} names no host", hint=f"Leave {option} out to mean every host.")
+    return found

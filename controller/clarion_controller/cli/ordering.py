@@ -1,0 +1,112 @@
+"""The way from a wish to a signed order: plan, check, show, confirm, sign, hand over, follow."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import typer
+
+from clarion_controller.api.answers import DeploymentAnswer, PlanAnswer, PlanRequest
+from clarion_controller.cli.check_plan import Question, check_plan
+from clarion_controller.cli.client import Controller
+from clarion_controller.cli.follow import WaitTimedOut, follow, how_to_go_on
+from clarion_controller.cli.show import note, say, short, show_error
+from clarion_controller.cli.show_plan import describe
+from clarion_controller.cli.verdict import exit_code, next_step, sentence, trouble
+from clarion_controller.key_files import KeyFolder
+from clarion_protocol.errors import OperatorError
+from clarion_protocol.words import ExitCode
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an order is given: signed with which key, confirmed or not, followed for how long (seconds; 0: not)."""
+
+    key: Path
+    is_confirmed: bool
+    timeout: float
+
+
+def give(controller: Controller, request: PlanRequest, overrides: dict[str, object], manner: Manner) -> int:
+    """Carry `request` out and return the exit code.
+
+    Raises:
+        ClarionError: it cannot be done; nothing was signed.
+    """
+    key = KeyFolder(manner.key.parent).read(manner.key.stem)  # first: without it, no plan helps
+    answer = plan(controller, request, overrides)
+    say(describe(answer))
+    confirm(manner)
+    deployment = controller.order(answer.deployment.sealed(key))
+    if not manner.timeout:
+        say(f"Deployment {short(deployment.id)} has begun. {how_to_go_on(deployment)}")
+        return ExitCode.COMMITTED
+    return watch_to_the_end(controller, deployment, manner.timeout)
+
+
+def plan(controller: Controller, request: PlanRequest, overrides: dict[str, object]) -> PlanAnswer:
+    """Return the plan for `request`, checked; `overrides` replace settings of fleet.toml's strategy.
+
+    Raises:
+        ClarionError: the controller refuses, or drew up something else than was asked.
+    """
+    answer = controller.plan(request)
+    if overrides:
+        request = msgspec.structs.replace(request, plan=msgspec.structs.replace(answer.deployment.plan, **overrides))
+        answer = controller.plan(request)
+    check_plan(Question(request, controller.hosts(request.environment), time.time()), answer)
+    return answer
+
+
+def confirm(manner: Manner) -> None:
+    """Ask the person at the terminal.
+
+    Raises:
+        OperatorError: there is nobody to ask.
+        typer.Abort: the answer is no.
+    """
+    if manner.is_confirmed:
+        return
+    if not sys.stdin.isatty():
+        raise OperatorError("nobody is here to confirm the plan", hint="Add --yes where no person is at the terminal.")
+    typer.confirm("Go ahead?", abort=True)
+
+
+def watch_to_the_end(controller: Controller, deployment: DeploymentAnswer, timeout: float) -> int:
+    """Follow a deployment, say how it ended and return the exit code."""
+    from clarion_controller.cli.progress import watch  # noqa: PLC0415 (rich, for those who stay to watch)
+
+    try:
+        last = watch(follow(controller, deployment, timeout))
+    except KeyboardInterrupt:
+        note(f"\nThe rollout goes on without you. {how_to_go_on(deployment)}")
+        return INTERRUPTED
+    except WaitTimedOut as error:
+        show_error(error.message, error.hint)
+        return ExitCode.TIMED_OUT
+    return conclude(last)
+
+
+def conclude(deployment: DeploymentAnswer) -> int:
+    """Say in one sentence how a deployment ended, and what to do if it did not end well."""
+    if exit_code(deployment):
+        for line in trouble(deployment)[:10]:
+            say(f"  {line}")
+    say(sentence(deployment))
+    if step := next_step(deployment):
+        note(step)
+    return exit_code(deployment)
+
+
+def actor() -> str:
+    """Return who gives the order, for people to read; what counts is the key that signs."""
+    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"

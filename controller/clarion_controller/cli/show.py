@@ -1,0 +1,105 @@
+"""What a terminal or a script gets to see: errors, JSON, tables, times."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHORT = 8  # hex digits of an id that people see and type
+RED = "\x1b[1;31m"
+PLAIN = "\x1b[0m"
+
+
+def show_error(message: str, hint: str | None) -> None:
+    """Write what is wrong and the next command to stderr."""
+    label = f"{RED}error:{PLAIN}" if sys.stderr.isatty() else "error:"
+    print(label, message, file=sys.stderr)  # noqa: T201
+    if hint:
+        print(f"  {hint}", file=sys.stderr)  # noqa: T201
+
+
+def say(text: str = "") -> None:
+    """Write a line to stdout."""
+    print(text, flush=True)  # noqa: T201
+
+
+def note(text: str) -> None:
+    """Write a line for people to stderr, so that stdout stays fit for scripts."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def show_json(value: Any) -> None:
+    """Write structs as JSON: the fields are those of `clarion_controller.api.answers`."""
+    import msgspec  # noqa: PLC0415 (only readers of JSON pay for it)
+
+    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def console() -> Console:
+    """Return the terminal, or whatever stands in its place."""
+    from rich.console import Console  # noqa: PLC0415 (error messages come without rich, and sooner)
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table without a frame; cells are plain text, whatever a host put into them."""
+    from rich.table import Table  # noqa: PLC0415 (as above)
+    from rich.text import Text  # noqa: PLC0415 (as above)
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    console().print(table)
+
+
+STYLES = {
+    "committed": "green",
+    "succeeded": "green",
+    "connected": "green",
+    "failed": "red",
+    "rolled_back": "yellow",
+    "degraded": "yellow",
+    "unreachable": "yellow",
+    "drifted": "yellow",
+    "not connected": "yellow",
+    "aborted": "yellow",
+}
+
+
+def short(id_: str) -> str:
+    """Return as much of an id as people type."""
+    return id_[:SHORT]
+
+
+def clock(moment: float) -> str:
+    """Return a time of day, here."""
+    return time.strftime("%H:%M:%S", time.localtime(moment))
+
+
+def date(moment: float) -> str:
+    """Return a date and time, here."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+
+def ago(moment: float | None, now: float) -> str:
+    """Return how long ago something was, as people say it."""
+    if moment is None:
+        return "never"
+    seconds = max(now - moment, 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 host", "3 hosts"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

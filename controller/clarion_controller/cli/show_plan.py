@@ -1,0 +1,75 @@
+"""A plan as text: what would go where, in which batches, and who cannot be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clarion_controller.api.answers import PlanAnswer
+from clarion_controller.cli.show import count
+from clarion_protocol.amounts import Duration, Share, Size
+from clarion_protocol.documents import Deployment, Plan
+from clarion_protocol.words import Intent, Strategy
+
+MOST_NAMES = 8
+MOST_BATCHES = 8
+
+
+def describe(answer: PlanAnswer) -> str:
+    """Return the lines that a person reads before saying yes."""
+    deployment = answer.deployment
+    where = f"{deployment.environment}: {count(len(answer.targets), 'host')}"
+    rows = [
+        ("strategy", strategy(deployment.plan)),
+        *_batches(answer),
+        ("if it fails", _failure(deployment)),
+        ("runs now", _running(answer)),
+        ("not connected", _names(answer.not_connected)),
+        ("without agent", _names(answer.without_agent)),
+    ]
+    shown = [f"  {label:14} {text}" for label, text in rows if text]
+    return "\n".join([f"{_what(deployment)} to {where}", *shown])
+
+
+def strategy(plan: Plan) -> str:
+    """Return how a rollout would walk."""
+    parts = ["all at once"] if plan.type is Strategy.ALL_AT_ONCE else [f"rolling, {plan.max_parallel} at a time"]
+    parts.append(f"at most {plan.max_failures} may fail, {plan.max_unreachable} be unreachable")
+    if plan.bake_time:
+        parts.append(f"each bakes {Duration(plan.bake_time)}")
+    return "; ".join(parts)
+
+
+def batches(targets: Sequence[str], plan: Plan) -> list[list[str]]:
+    """Return the hosts in the order of their turns, as many together as may be in change at once."""
+    width = max(Share.parse(plan.max_parallel).of(len(targets)), 1)
+    if plan.type is Strategy.ALL_AT_ONCE:
+        width = max(len(targets), 1)
+    return [list(targets[start : start + width]) for start in range(0, len(targets), width)]
+
+
+def _what(deployment: Deployment) -> str:
+    verb = "Roll back" if deployment.intent is Intent.ROLLBACK else "Deploy"
+    size = f", {Size(deployment.length)}" if deployment.intent is Intent.INSTALL else ""
+    return f"{verb} {deployment.app} {deployment.version} (release {deployment.release}{size})"
+
+
+def _batches(answer: PlanAnswer) -> list[tuple[str, str]]:
+    turns = batches(answer.targets, answer.deployment.plan)
+    shown = [(f"batch {number}", _names(turn)) for number, turn in enumerate(turns[:MOST_BATCHES], start=1)]
+    return [*shown, ("...", f"{len(turns)} batches in all")] if len(turns) > MOST_BATCHES else shown
+
+
+def _failure(deployment: Deployment) -> str:
+    if not deployment.plan.auto_rollback:
+        return "the rollout halts; hosts that have switched stay"
+    back = deployment.go_back_to
+    return f"every host goes back to {back.version}" if back else "hosts go back to what they ran before, if anything"
+
+
+def _running(answer: PlanAnswer) -> str:
+    return ", ".join(f"{version} on {number}" for version, number in sorted(answer.running.items())) or "nothing"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

@@ -1,0 +1,115 @@
+"""`clarion status` and `history`: what is wanted, what really runs, what was done."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, StreamAnswer
+from clarion_controller.cli import options
+from clarion_controller.cli.client import Controller
+from clarion_controller.cli.ordering import watch_to_the_end
+from clarion_controller.cli.place import place_of
+from clarion_controller.cli.show import ago, count, date, note, say, short, show_json, show_table
+from clarion_controller.cli.verdict import trouble
+
+
+def status(
+    context: typer.Context,
+    app: options.SomeApp = None,
+    *,
+    environment: options.SomeEnvironment = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the deployment that is under way.")] = False,
+    json: options.Json = False,
+) -> int:
+    """Show what is wanted and what really runs, per host."""
+    controller = Controller(place_of(context).api)
+    streams = controller.status(environment, app)
+    if json:
+        show_json(streams)
+        return 0
+    if watch and (under_way := _under_way(streams)):
+        return watch_to_the_end(controller, under_way, timeout=7 * 86400)
+    if not streams:
+        note("Nothing was deployed yet: 'clarion deploy APP VERSION -e ENVIRONMENT'.")
+    for number, stream in enumerate(streams):
+        if number:
+            say()
+        _show(stream)
+    return 0
+
+
+def history(
+    context: typer.Context,
+    app: options.SomeApp = None,
+    *,
+    environment: options.SomeEnvironment = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How many.")] = 20,
+    json: options.Json = False,
+) -> None:
+    """List deployments, newest first."""
+    deployments = Controller(place_of(context).api).deployments(environment, app, limit)
+    if json:
+        show_json(deployments)
+        return
+    columns = ["id", "when", "app", "version", "environment", "status", "hosts", "by", "reason"]
+    show_table(columns, map(_line_of_history, deployments))
+
+
+def _under_way(streams: list[StreamAnswer]) -> DeploymentAnswer | None:
+    running = [stream.deployment for stream in streams if stream.deployment and not stream.deployment.status.is_final]
+    return running[0] if running else None
+
+
+def _show(stream: StreamAnswer) -> None:
+    say(f"{stream.app} in {stream.environment}: {_wanted(stream)}")
+    if stream.deployment:
+        for line in trouble(stream.deployment):
+            say(f"  {line}")
+    show_table(["host", "runs", "is", "seen", "remark"], [_line_of_host(stream, host) for host in stream.hosts])
+
+
+def _wanted(stream: StreamAnswer) -> str:
+    wanted = f"wanted {stream.wanted}" if stream.wanted else "nothing is wanted"
+    deployment = stream.deployment
+    if deployment is None:
+        return wanted
+    return f"{wanted}; deployment {short(deployment.id)} {deployment.status.value}: {deployment.reason}"
+
+
+def _line_of_host(stream: StreamAnswer, host: HostAnswer) -> list[str]:
+    return [host.name, _runs(stream.app, host), connection(host), ago(host.last_seen, time.time()), _remark(host)]
+
+
+def _runs(app: str, host: HostAnswer) -> str:
+    for running in host.running:
+        if running.app == app:
+            return running.version + ("" if running.is_active else " (not active)")
+    return "-"
+
+
+def connection(host: HostAnswer) -> str:
+    """Return whether a host can be reached, in words."""
+    if not host.is_enrolled:
+        return "without agent"
+    return "connected" if host.is_connected else "not connected"
+
+
+def _remark(host: HostAnswer) -> str:
+    return "; ".join(host.drift)
+
+
+def _line_of_history(deployment: DeploymentAnswer) -> list[str]:
+    return [
+        short(deployment.id),
+        date(deployment.created),
+        deployment.app,
+        deployment.version,
+        deployment.environment,
+        deployment.status.value,
+        count(sum(deployment.counts.values()), "host"),
+        deployment.actor,
+        deployment.reason,
+    ]

@@ -1,0 +1,67 @@
+"""How a deployment stands or ended: one sentence and the exit code that says the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from clarion_controller.api.answers import DeploymentAnswer
+from clarion_controller.cli.show import count, short
+from clarion_protocol.words import DeploymentStatus, ExitCode, HostStatus
+
+EXIT_CODES = {
+    DeploymentStatus.SUCCEEDED: ExitCode.COMMITTED,
+    DeploymentStatus.DEGRADED: ExitCode.DEGRADED,
+    DeploymentStatus.ROLLED_BACK: ExitCode.ROLLED_BACK,
+    DeploymentStatus.FAILED: ExitCode.FAILED,
+    DeploymentStatus.ABORTED: ExitCode.FAILED,
+    DeploymentStatus.SUPERSEDED: ExitCode.FAILED,
+}
+_ENDINGS = {
+    DeploymentStatus.SUCCEEDED: "is committed",
+    DeploymentStatus.DEGRADED: "is committed, but not everywhere",
+    DeploymentStatus.ROLLED_BACK: "was rolled back",
+    DeploymentStatus.FAILED: "failed",
+    DeploymentStatus.ABORTED: "was aborted",
+    DeploymentStatus.SUPERSEDED: "was superseded by a newer deployment",
+}
+
+
+def exit_code(deployment: DeploymentAnswer) -> ExitCode:
+    """Return the exit code of a deployment that is over."""
+    return EXIT_CODES[deployment.status]
+
+
+def sentence(deployment: DeploymentAnswer) -> str:
+    """Return how a deployment that is over ended, and where."""
+    what = f"{deployment.app} {deployment.version} {_ENDINGS[deployment.status]}"
+    where = f"{_committed(deployment)} in {deployment.environment}"
+    why = f": {deployment.reason.rstrip('.')}" if exit_code(deployment) else ""
+    return f"{what} ({where}{_duration(deployment)}){why}."
+
+
+def next_step(deployment: DeploymentAnswer) -> str | None:
+    """Return what to do after an end that is not good."""
+    if exit_code(deployment) is ExitCode.COMMITTED:
+        return None
+    return f"What each host reported: 'clarion logs {short(deployment.id)}'."
+
+
+def trouble(deployment: DeploymentAnswer) -> list[str]:
+    """Return a line for each host that needs a person's eyes."""
+    lines = []
+    for host in deployment.hosts:
+        if host.status in (HostStatus.FAILED, HostStatus.ROLLED_BACK, HostStatus.UNREACHABLE):
+            why = f": {host.reason}" if host.reason else ""
+            lines.append(f"{host.name} is {host.status.value.replace('_', ' ')}{why}")
+    return lines
+
+
+def _committed(deployment: DeploymentAnswer) -> str:
+    counts = Counter(deployment.counts)
+    return f"{counts[HostStatus.COMMITTED.value]} of {count(sum(counts.values()), 'host')}"
+
+
+def _duration(deployment: DeploymentAnswer) -> str:
+    if deployment.finished is None:
+        return ""
+    return f", after {deployment.finished - deployment.created:.0f} s"
