@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from clarion_protocol.amounts import Size
+from clarion_protocol.app_config import FILE_NAME
 from clarion_protocol.entries import Entry, File, Folder, Frame, Link
 from clarion_protocol.errors import BadManifest
 from clarion_protocol.package_paths import link_problem, parent_of, path_problem, resolve
@@ -19,6 +21,8 @@ MAX_FILE_BYTES = 8 * 2**30 - 1  # what the size field of a tar header can say
 MAX_RATIO = 500
 RATIO_SLACK = 2**20  # so that a short log file or a blank image is no bomb
 
+_LEAVE_OUT = "Leave some out: [build] exclude in clarion.toml."
+
 Kinds = dict[str, type[Entry]]
 
 
@@ -29,16 +33,27 @@ def check_tree(entries: Sequence[Entry]) -> None:
         BadManifest: names the first entry that breaks a rule.
     """
     if len(entries) > MAX_ENTRIES:
-        raise BadManifest(f"{len(entries)} entries, more than {MAX_ENTRIES}", hint="See [build] exclude.")
+        raise BadManifest(f"{len(entries)} entries, more than {MAX_ENTRIES}", hint=_LEAVE_OUT)
     kinds: Kinds = {"": Folder}
     before = ""
     for entry in entries:
         _check_entry(entry, before, kinds)
         kinds[entry.path] = type(entry)
         before = entry.path
+    check_config(kinds)
     for entry in entries:
         if isinstance(entry, Link):
             check_link(entry.path, entry.target, kinds)
+
+
+def check_config(kinds: Kinds) -> None:
+    """Check that the package says how it is to be run.
+
+    Raises:
+        BadManifest: there is no clarion.toml.
+    """
+    if kinds.get(FILE_NAME) is not File:
+        raise BadManifest(f"the package has no {FILE_NAME}", hint="It must be a plain file that is not excluded.")
 
 
 def check_link(path: str, target: str, kinds: Kinds) -> None:
@@ -64,9 +79,9 @@ def check_frames(frames: Sequence[Frame], archive_length: int) -> None:
     """
     end = 0
     for number, frame in enumerate(frames):
-        if frame.offset != end or frame.length == 0:
+        if frame.offset != end or not frame.length or not frame.size:
             raise BadManifest(f"frame {number} does not follow the one before it")
-        if frame.size > frame.length * MAX_RATIO + RATIO_SLACK:
+        if is_bomb(frame.length, frame.size):
             raise BadManifest(f"frame {number} grows from {frame.length} to {frame.size} bytes, like a bomb")
         end += frame.length
     if end != archive_length:
@@ -94,14 +109,30 @@ def check_totals(manifest: Manifest) -> None:
     Raises:
         BadManifest: a sum differs or is over its limit.
     """
-    unpacked = sum(file.size for file in manifest.files())
+    sizes = [file.size for file in manifest.files()]
+    unpacked = sum(sizes)
     if (manifest.totals.entries, manifest.totals.unpacked) != (len(manifest.entries), unpacked):
         raise BadManifest("the totals are not the sums of the entries")
-    largest = max((file.size for file in manifest.files()), default=0)
-    if unpacked > MAX_UNPACKED_BYTES or largest > MAX_FILE_BYTES:
-        raise BadManifest(f"{unpacked} bytes unpacked, the largest file {largest}: more than a package may hold")
-    if unpacked > manifest.archive.length * MAX_RATIO + RATIO_SLACK:
+    check_sizes(sizes)
+    if is_bomb(manifest.archive.length, unpacked):
         raise BadManifest(f"{manifest.archive.length} bytes would grow to {unpacked}, like a bomb")
+
+
+def check_sizes(sizes: Sequence[int]) -> None:
+    """Check the sizes of all files together.
+
+    Raises:
+        BadManifest: one or their sum is more than a package may hold.
+    """
+    if sum(sizes) > MAX_UNPACKED_BYTES:
+        raise BadManifest(f"{Size(sum(sizes))} in files, more than {Size(MAX_UNPACKED_BYTES)}", hint=_LEAVE_OUT)
+    if max(sizes, default=0) > MAX_FILE_BYTES:
+        raise BadManifest(f"a file of {Size(max(sizes))}, more than {Size(MAX_FILE_BYTES)}", hint=_LEAVE_OUT)
+
+
+def is_bomb(compressed: int, size: int) -> bool:
+    """Return whether so few bytes become so many."""
+    return size > compressed * MAX_RATIO + RATIO_SLACK
 
 
 def _check_entry(entry: Entry, before: str, kinds: Kinds) -> None:

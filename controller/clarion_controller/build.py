@@ -4,7 +4,7 @@
 2. build    run the app's [build] commands there
 3. pack     list what is to be shipped, write the archive and its manifest
 4. test     run the app's [test] commands; what they leave behind is not packed
-5. place    move archive and manifest to where they were asked for, both or neither
+5. place    move the archive to where it was asked for, then its manifest: who sees that sees both
 """
 
 from __future__ import annotations

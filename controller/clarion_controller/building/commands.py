@@ -17,6 +17,10 @@ from clarion_protocol.errors import BuildFailed
 
 KEPT_OUTPUT = 16 * 1024
 
+_IN_A_COPY = "It ran without a shell, in a clean copy without what git ignores. See clarion.toml."
+    "It ran in a clean copy, without what git ignores and without a shell; see [build] and [test] in clarion.toml."
+)
+
 # What makes compilers write the same bytes for the same source.
 _REPRODUCIBLE = {
     "SOURCE_DATE_EPOCH": "315532800",  # 1980, the earliest date that zip files can say
@@ -51,13 +55,13 @@ def _run(command: CommandLine, folder: Path, deadline: float, environment: dict[
             umask=0o022,
         )
     except OSError as error:
-        raise BuildFailed(f'"{command}" cannot be started: {error.strerror}', hint="See clarion.toml.") from error
+        raise BuildFailed(f'"{command}" cannot be started: {error.strerror}', hint=_IN_A_COPY) from error
     with process:
         output = _watch(process, deadline)
     if output is None:
         raise BuildFailed(f'"{command}" did not end in time', hint="Raise the timeout in clarion.toml.")
     if process.returncode != 0:
-        raise BuildFailed(f'"{command}" {_ending(process.returncode)}:\n{output}', hint=f"It ran in a copy: {folder}")
+        raise BuildFailed(f'"{command}" {_ending(process.returncode)}:\n{output}', hint=_IN_A_COPY)
 
 
 def _watch(process: subprocess.Popen[bytes], deadline: float) -> str | None:

@@ -12,9 +12,10 @@ from typing import BinaryIO
 from clarion_controller.building.scan import Found
 from clarion_protocol import frames
 from clarion_protocol.entries import Entry, File, Folder, Frame, Link
-from clarion_protocol.errors import BuildFailed
+from clarion_protocol.errors import BadManifest, BuildFailed
 from clarion_protocol.frames import Record
 from clarion_protocol.manifest import Archive, Manifest, Totals
+from clarion_protocol.manifest_rules import MAX_RATIO, is_bomb
 
 
 def pack(tree: Path, found: Sequence[Found], archive: BinaryIO, app: str, version: str) -> Manifest:
@@ -46,8 +47,17 @@ class _Writer:
         self._files: dict[str, File] = {}
 
     def write_frame(self, group: Sequence[Record]) -> None:
-        """Write the records of one frame, with their data."""
+        """Write the records of one frame, with their data.
+
+        Raises:
+            BadManifest: they are so regular that they look like a bomb.
+        """
         self._write(self._pieces(group), sum(record.length for record in group))
+        if is_bomb(self._frames[-1].length, self._frames[-1].size):
+            raise BadManifest(
+                f"{group[0].path!r} shrinks more than {MAX_RATIO}:1, so hosts would take it for a bomb",
+                hint="Leave it out, or let the app write it when it starts.",
+            )
 
     def write_end(self) -> None:
         """Write the zeros that end a tar archive."""

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clarion_controller.building.source import refuse_special
-from clarion_protocol.app_config import FILE_NAME
 from clarion_protocol.entries import Entry, File, Folder, Link
 from clarion_protocol.errors import BadManifest
-from clarion_protocol.manifest_rules import MAX_ENTRIES, Kinds, check_link
+from clarion_protocol.manifest_rules import MAX_ENTRIES, Kinds, check_config, check_link, check_sizes
 from clarion_protocol.package_paths import path_problem
 
 
@@ -35,10 +34,8 @@ def scan(tree: Path, exclude: Sequence[str]) -> list[Found]:
     """
     found = sorted(_walk(tree, exclude))
     kinds: Kinds = {"": Folder, **{item.path: item.kind for item in found}}
-    if kinds.get(FILE_NAME) is not File:
-        raise BadManifest(
-            f"the package would have no {FILE_NAME}", hint="It must be a plain file that is not excluded."
-        )
+    check_config(kinds)
+    check_sizes([item.size for item in found])
     for item in found:
         if item.kind is Link:
             check_link(item.path, item.target, kinds)

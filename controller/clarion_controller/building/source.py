@@ -36,6 +36,8 @@ class Source:
         folder, out = folder.resolve(), out.resolve()
         if not folder.is_dir():
             raise OperatorError(f"{folder} is not a folder", hint="Name the folder that holds clarion.toml.")
+        if out == folder:
+            raise OperatorError(f"packages cannot go into their own source {folder}", hint="Name another: --out dist")
         source = cls(folder, out, _is_git(folder), allow_dirty)
         if source.is_git and not allow_dirty:
             source._refuse_changes()
@@ -95,7 +97,7 @@ class Source:
                 yield str((here / name).relative_to(self.folder))
 
     def _is_out(self, path: Path) -> bool:
-        return self.out != self.folder and path.is_relative_to(self.out)
+        return path.is_relative_to(self.out)
 
     def _refuse_changes(self) -> None:
         if changes := self._changes():
@@ -107,7 +109,7 @@ class Source:
 
     def _changes(self) -> list[str]:
         ours = ["."]
-        if self.out != self.folder and self.out.is_relative_to(self.folder):
+        if self.out.is_relative_to(self.folder):
             ours.append(f":(exclude){self.out.relative_to(self.folder)}")
         return self._git("status", "--porcelain", "--untracked-files=normal", "--", *ours).splitlines()
 
@@ -120,10 +122,10 @@ def _is_git(folder: Path) -> bool:
         return False
     try:
         inside = _git(folder, "rev-parse", "--is-inside-work-tree").strip() == "true"
-    except OperatorError:
-        if (folder / ".git").exists():
-            raise
-        return False
+    except OperatorError as error:
+        if "not a git repository" in error.message:
+            return False
+        raise
     # A folder that the surrounding repository ignores is no part of it.
     return inside and subprocess.run(["git", "-C", folder, "check-ignore", "-q", "."], check=False).returncode != 0
 
@@ -134,7 +136,7 @@ def _git(folder: Path, *arguments: str) -> str:
         capture_output=True,
         timeout=GIT_TIMEOUT,
         check=False,
-        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"},
     )
     if done.returncode != 0:
         raise OperatorError(f"git {arguments[0]} failed in {folder}: {os.fsdecode(done.stderr).strip()[-500:]}")
