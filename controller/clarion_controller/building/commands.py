@@ -18,8 +18,6 @@ from clarion_protocol.errors import BuildFailed
 KEPT_OUTPUT = 16 * 1024
 
 _IN_A_COPY = "It ran without a shell, in a clean copy without what git ignores. See clarion.toml."
-    "It ran in a clean copy, without what git ignores and without a shell; see [build] and [test] in clarion.toml."
-)
 
 # What makes compilers write the same bytes for the same source.
 _REPRODUCIBLE = {
