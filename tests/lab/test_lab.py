@@ -1,0 +1,166 @@
+"""The lab itself can be trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import cgroups
+from .cache import Cache
+from .lab import Lab, sweep
+
+LATE_UNIT = """\
+[Service]
+ExecStart=/bin/sleep 60
+ExecStop=/bin/touch /srv/stopped
+"""
+UNIT = """\
+[Service]
+ExecStart=/usr/bin/python3 -m http.server --directory /srv 8000
+DynamicUser=yes
+"""
+HOLD = """\
+import sys, time
+from pathlib import Path
+from tests.lab.cache import Cache
+from tests.lab.lab import Lab
+lab = Lab(Cache(Path(sys.argv[1])))
+lab.boot("web-1")
+print(lab.name, flush=True)
+time.sleep(60)
+"""
+REPOSITORY = Path(__file__).parents[2]
+
+
+def fetch(lab: Lab, url: str) -> str:
+    """Fetch a page over the lab's network, from the test's own place on it; empty if that fails."""
+    command = lab.island.command("curl", "--silent", "--show-error", "--max-time", "1", url)
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+
+
+def fetch_within(lab: Lab, url: str, seconds: float) -> str:
+    """Fetch a page, again and again until it comes or the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if page := fetch(lab, url):
+            return page
+        time.sleep(0.05)
+    return ""
+
+
+def machine_footprint() -> set[str]:
+    """Return every mount, network link, network namespace and lab group of this machine, as this test sees them."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    links = [f"link {path.name}" for path in Path("/sys/class/net").iterdir()]
+    named = [f"netns {path}" for path in Path("/run/netns").glob("*")]
+    return {*mounts, *links, *named, *namespaces(), *(f"lab {lab}" for lab in cgroups.labs())}
+
+
+def namespaces() -> Iterator[str]:
+    """Yield the network and mount namespaces that some process of this machine lives in."""
+    for kind in ("net", "mnt"):
+        for link in Path("/proc").glob(f"[0-9]*/ns/{kind}"):
+            # a process may end while we look
+            with contextlib.suppress(OSError):
+                yield str(link.readlink())
+
+
+def test_five_servers_boot_a_real_systemd(lab: Lab) -> None:
+    """Five servers run systemd as process 1, each with its own name, address and machine id."""
+    servers = lab.boot(*(f"web-{number}" for number in range(1, 6)))
+    assert [server.state() for server in servers] == ["running"] * 5
+    assert {server.read("/proc/1/comm").strip() for server in servers} == {"systemd"}
+    assert [server.run("hostname").stdout.strip() for server in servers] == [server.name for server in servers]
+    assert len({server.read("/etc/machine-id") for server in servers}) == 5
+    assert [server.run("getent", "hosts", "web-5").stdout.split()[0] for server in servers] == [servers[4].address] * 5
+
+
+def test_a_unit_runs_and_serves(lab: Lab) -> None:
+    """A unit that is written to a server runs there as systemd's, and its port answers on the lab's network."""
+    (web,) = lab.boot("web-1")
+    web.write("/srv/hello", "hello")
+    web.write("/etc/systemd/system/echo.service", UNIT)
+    web.run("systemctl", "start", "echo.service")
+    assert fetch_within(lab, f"http://{web.address}:8000/hello", 10) == "hello"
+    assert web.show("echo.service", "ActiveState") == "active"
+    assert "GET /hello" in web.journal("echo.service")
+
+
+def test_a_cut_server_is_alive_but_alone(lab: Lab) -> None:
+    """A cut cable stops traffic to that server only, and a healed one carries it again."""
+    servers = lab.boot("web-1", "web-2")
+    for server in servers:
+        server.write("/srv/name", server.name)
+        server.write("/etc/systemd/system/echo.service", UNIT)
+        server.run("systemctl", "start", "echo.service")
+        assert fetch_within(lab, f"http://{server.address}:8000/name", 10) == server.name
+    servers[0].cut()
+    assert [fetch(lab, f"http://{server.address}:8000/name") for server in servers] == ["", "web-2"]
+    assert servers[0].show("echo.service", "ActiveState") == "active"
+    servers[0].heal()
+    assert fetch_within(lab, f"http://{servers[0].address}:8000/name", 10) == "web-1"
+
+
+def test_a_server_without_power_keeps_its_disk(lab: Lab) -> None:
+    """After a hard power-off nothing runs, and the next boot has the files, the journal and a new boot id."""
+    (web,) = lab.boot("web-1")
+    web.write("/srv/kept", "kept")
+    web.run("systemd-cat", "echo", "said before the cut")
+    web.run("journalctl", "--sync")
+    first_boot = web.read("/proc/sys/kernel/random/boot_id")
+    web.kill()
+    assert not web.is_on
+    web.boot()
+    assert web.read("/srv/kept") == "kept"
+    assert web.read("/proc/sys/kernel/random/boot_id") != first_boot
+    assert "said before the cut" in web.journal()
+
+
+def test_an_orderly_shutdown_stops_units_first(lab: Lab) -> None:
+    """Switching off as an operator does lets units stop in order."""
+    (web,) = lab.boot("web-1")
+    web.write("/etc/systemd/system/late.service", LATE_UNIT)
+    web.run("systemctl", "start", "late.service")
+    web.shut_down()
+    web.boot()
+    assert web.run("test", "-e", "/srv/stopped", check=False).returncode == 0
+
+
+def test_files_are_copied_in_as_roots(lab: Lab, tmp_path: Path) -> None:
+    """A folder arrives with its modes, owned by root."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/run").write_text("#!/bin/sh\necho ran\n")
+    (tmp_path / "app/run").chmod(0o755)
+    (web,) = lab.boot("web-1")
+    web.copy_in(tmp_path / "app", "/opt")
+    assert web.run("/opt/app/run").stdout == "ran\n"
+    assert web.run("stat", "-c", "%U %a", "/opt/app/run").stdout == "root 755\n"
+
+
+def test_nothing_is_left_behind(cache: Cache) -> None:
+    """After a lab this machine has exactly the mounts, links, namespaces and groups that it had before."""
+    before = machine_footprint()
+    with Lab(cache) as lab:
+        lab.boot("web-1", "web-2")
+        assert machine_footprint() - before
+    assert machine_footprint() - before == set()
+
+
+def test_a_killed_run_leaves_nothing_and_the_next_run_sweeps(cache: Cache) -> None:
+    """SIGKILL to the test run ends its servers at once; the next sweep takes the last traces, and no living lab's."""
+    before = machine_footprint()
+    runner = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(cache.home)], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
+    assert runner.stdout
+    with runner, runner.stdout:
+        name = runner.stdout.readline().strip()
+        assert name not in sweep(cache), "a living lab was swept"
+        runner.send_signal(signal.SIGKILL)
+    assert name in sweep(cache)
+    assert machine_footprint() - before == set()
