@@ -66,7 +66,7 @@ def rollback(  # noqa: PLR0913 (each parameter is an option)
     context: typer.Context,
     app: options.App,
     version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Where to.", show_default="what was committed before")
+        str | None, typer.Argument(metavar="VERSION", help="Where to.", show_default="what was committed before")
     ] = None,
     *,
     environment: options.Environment,

@@ -42,7 +42,7 @@ def hosts(
 def invite(  # noqa: PLR0913 (each parameter is an option)
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Bind the token to this host name.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Bind the token to this host name.", show_default=False)
     ] = None,
     *,
     environment: options.Environment,

@@ -16,7 +16,7 @@ from clarion_controller.cli.show import clock, note, say, show_json
 def logs(
     context: typer.Context,
     deployment: Annotated[str, typer.Argument(metavar="ID", help="The deployment, or the beginning of its id.")],
-    host: Annotated[str | None, typer.Argument(metavar="[HOST]", help="Only this host.", show_default=False)] = None,
+    host: Annotated[str | None, typer.Argument(metavar="HOST", help="Only this host.", show_default=False)] = None,
     *,
     json: options.Json = False,
 ) -> None:

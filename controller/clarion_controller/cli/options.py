@@ -11,12 +11,15 @@ from clarion_protocol.amounts import Duration, Share
 from clarion_protocol.errors import BadConfig
 
 App = Annotated[str, typer.Argument(metavar="APP", help="The app.", show_default=False)]
-SomeApp = Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this app.", show_default=False)]
+SomeApp = Annotated[str | None, typer.Argument(metavar="APP", help="Only this app.", show_default=False)]
 Environment = Annotated[
     str, typer.Option("--environment", "-e", metavar="ENV", help="The environment.", show_default=False)
 ]
 SomeEnvironment = Annotated[
     str | None, typer.Option("--environment", "-e", metavar="ENV", help="Only this environment.", show_default=False)
+]
+NewEnvironments = Annotated[
+    list[str], typer.Option("--environment", "-e", metavar="ENV", help="An environment; may be repeated.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -1,0 +1,45 @@
+"""`clarion init`: a new cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clarion_controller.cli import options
+from clarion_controller.cli.place import DEFAULT_HOME, place_of
+from clarion_controller.cli.show import say
+from clarion_controller.initialise import Initialised, initialise
+
+
+def init(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Where.", show_default="the controller's home")
+    ] = None,
+    *,
+    address: Annotated[
+        str, typer.Option(metavar="HOST", help="The name or IP address that agents connect to.", show_default=False)
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="What the cluster is called.")] = "main",
+    environment: options.NewEnvironments = ["production"],  # noqa: B006 (typer copies it)
+) -> None:
+    """Create a cluster: its keys, its package repository, its fleet.toml."""
+    made = initialise(folder or place_of(context).home, name, address, list(environment))
+    say(f"Cluster {name} is made in {made.home}.")
+    say(f"  id    {made.cluster}")
+    say(f"  root  {made.root_sha256}  (SHA-256; join tokens carry it)")
+    say()
+    _say_what_to_take_offline(made)
+    say()
+    home = "" if made.home == DEFAULT_HOME else f" --home {made.home}"
+    say(f"Next: look at {made.home / 'fleet.toml'}, then run 'clarion{home} serve'.")
+
+
+def _say_what_to_take_offline(made: Initialised) -> None:
+    say("Once the first app is published, move these keys to two media in two drawers.")
+    say("The controller runs without them, and whoever steals it must not find them:")
+    for key in made.offline:
+        say(f"  {key.path}")
+        say(f"      {key.purpose}")
