@@ -1,0 +1,120 @@
+"""What hosts said, judged: genuine reports become events, words to remember and acknowledgements.
+
+Verify first, remember after: a report is believed when the host's own key signed it and
+its number is new. One that was recorded already (its acknowledgement got lost) is
+acknowledged again; anything else that is not believed is counted, logged and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+from msgspec.structs import replace
+
+from clarion_controller.gateway.gateway import Inbound
+from clarion_controller.state.events import HostMoved
+from clarion_controller.state.rollout_state import RolloutState
+from clarion_controller.state.roster import Host, Roster
+from clarion_controller.state.rows import HostWord, StoredLog
+from clarion_protocol import strict_json
+from clarion_protocol.documents import Head, Progress, Report
+from clarion_protocol.errors import SignalError, StaleSequence, WrongAddress
+from clarion_protocol.trust import accept_report
+from clarion_protocol.wire import MAX_SMALL_BODY, Ask, Up
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Collected:
+    """One batch of what hosts said, believed."""
+
+    words: list[HostWord] = field(default_factory=list)
+    progress: list[tuple[Host, Report, Progress]] = field(default_factory=list)
+    asks: list[tuple[Host, Ask]] = field(default_factory=list)
+    acks: dict[str, int] = field(default_factory=dict)
+    heads: list[tuple[Host, Mapping[str, Head]]] = field(default_factory=list)
+    heard: set[str] = field(default_factory=set)
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+def collect(arrived: Iterable[Inbound], roster: Roster, cluster: str, now: float) -> Collected:
+    """Return what may be believed of all that arrived, in the order in which it came."""
+    collected = Collected()
+    for inbound in arrived:
+        host = roster.get(inbound.host)
+        if host is None:
+            collected.refused["unknown_host"] += 1
+            continue
+        try:
+            _take(inbound, host, collected, _Stand(cluster, now))
+        except SignalError as error:
+            collected.refused[error.code] += 1
+            _log.warning("report.refused", host=host.name, code=error.code, reason=error.message)
+    return collected
+
+
+def moves(state: RolloutState, said: Iterable[tuple[Host, Report, Progress]], now: float) -> list[HostMoved]:
+    """Return the events that make of `state` what its hosts said; a repetition is none."""
+    known = {id_: (host.status, host.reason, host.error) for id_, host in state.hosts.items()}
+    events: list[HostMoved] = []
+    for host, _, progress in said:
+        stands = (progress.status, progress.reason, progress.error)
+        if host.id not in known or known[host.id] == stands:
+            continue
+        known[host.id] = stands
+        status, reason, error = stands
+        events.append(HostMoved(at=now, host=host.id, status=status, stage=progress.stage, reason=reason, error=error))
+    return events
+
+
+def log_entries(said: Iterable[tuple[Host, Report, Progress]]) -> list[StoredLog]:
+    """Return what people may want to read later."""
+    return [
+        StoredLog(
+            deployment=progress.deployment,
+            host=host.id,
+            at=float(report.at),
+            status=progress.status.value,
+            stage=progress.stage.value if progress.stage else None,
+            reason=progress.reason,
+            error=progress.error,
+            log=progress.log,
+        )
+        for host, report, progress in said
+    ]
+
+
+@dataclass(frozen=True)
+class _Stand:
+    cluster: str
+    now: float
+
+
+def _take(inbound: Inbound, host: Host, collected: Collected, at: _Stand) -> None:
+    if inbound.kind is Up.ASK:
+        ask = strict_json.decode(inbound.body, Ask, max_bytes=MAX_SMALL_BODY)
+        collected.asks.append((host, ask))
+        collected.heads.append((host, ask.heads))
+    else:
+        _take_report(inbound, host, collected, at)
+    collected.heard.add(host.id)
+
+
+def _take_report(inbound: Inbound, host: Host, collected: Collected, at: _Stand) -> None:
+    last = max(host.report_seq, collected.acks.get(host.id, 0))
+    try:
+        report = accept_report(inbound.body, host.id, host.sign_key, last)
+    except StaleSequence:
+        collected.acks[host.id] = last
+        return
+    if report.cluster != at.cluster:
+        raise WrongAddress(f"host {host.name} reports to another cluster")
+    collected.acks[host.id] = report.seq
+    collected.heads.append((host, report.heads))
+    collected.words.append(HostWord(host.id, at.now, replace(report, progress=None)))
+    if report.progress:
+        collected.progress.append((host, report, report.progress))

@@ -1,0 +1,45 @@
+"""Short sentences about a deployment: every wait and every end says why, in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clarion_controller.state.rollout_state import RolloutState
+from clarion_protocol.words import DeploymentStatus, HostStatus
+
+_NAMED = 3
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    if len(names) <= _NAMED:
+        return ", ".join(names) or "nobody"
+    return f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
+
+
+def in_words(seconds: float) -> str:
+    """Return a length of time rounded to what a person cares for."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def why(state: RolloutState) -> str:
+    """Return the one sentence that says why the deployment is as it is, or what it waits for."""
+    if state.status is not DeploymentStatus.RUNNING:
+        return state.reason
+    if state.is_halted:
+        return f"{state.halt}; waiting for {_in_change(state)}"
+    if not state.has_begun_to_switch:
+        ready = state.count(lambda host: host.status is HostStatus.STAGED)
+        return f"staging: {ready} of {state.total} hosts have {state.deployment.version} ready"
+    return _switching(state)
+
+
+def _switching(state: RolloutState) -> str:
+    done = state.count(lambda host: host.is_done)
+    return f"switching: {done} of {state.total} hosts done, {_in_change(state)} in change"
+
+
+def _in_change(state: RolloutState) -> str:
+    return listed(state.names(lambda host: host.is_in_change))

@@ -1,0 +1,159 @@
+"""fleet.toml: what this controller listens on, which environments there are, and how each is rolled out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from clarion_protocol.amounts import Duration, Share
+from clarion_protocol.documents import Plan
+from clarion_protocol.errors import BadConfig, UnknownName
+from clarion_protocol.toml_file import line_of, read_toml
+from clarion_protocol.words import Strategy as StrategyType
+from clarion_protocol.words import is_name
+
+FILE_NAME = "fleet.toml"
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every table of fleet.toml has in common: closed and immutable."""
+
+
+class Cluster(_Table, frozen=True):
+    """What people call this cluster; its identity is a random id, not this name."""
+
+    name: str = "clarion"
+
+
+class Controller(_Table, frozen=True):
+    """Where agents find this controller, where it listens, and when it counts a host as unreachable."""
+
+    address: str = "localhost"
+    signal_port: int = 7411
+    report_port: int = 7412
+    join_port: int = 7413
+    package_port: int = 7414
+    bind: str = "0.0.0.0"  # noqa: S104 (agents come from other machines; CURVE and enrolment decide who gets in)
+    unreachable_after: Duration = Duration(90)
+
+
+class HostSource(_Table, frozen=True):
+    """Where an environment's hosts are listed; exactly one key."""
+
+    static: tuple[str, ...]
+
+
+class Strategy(_Table, frozen=True):
+    """How hosts take turns, unless a deployment says otherwise."""
+
+    type: StrategyType = StrategyType.ROLLING
+    max_parallel: Share = Share("25%")
+    max_failures: int = 0
+    max_unreachable: Share = Share("5%")
+    auto_rollback: bool = True
+    bake_time: Duration = Duration(0)
+    lease_timeout: Duration = Duration(60)
+    progress_deadline: Duration = Duration(600)
+
+    def plan(self) -> Plan:
+        """Return this strategy as a deployment carries it."""
+        return Plan(
+            type=self.type,
+            max_parallel=str(self.max_parallel),
+            max_failures=self.max_failures,
+            max_unreachable=str(self.max_unreachable),
+            auto_rollback=self.auto_rollback,
+            bake_time=float(self.bake_time),
+            lease_timeout=float(self.lease_timeout),
+            progress_deadline=float(self.progress_deadline),
+        )
+
+
+class Environment(_Table, frozen=True):
+    """One environment; without `hosts`, every host enrolled in it."""
+
+    hosts: tuple[HostSource, ...] = ()
+    strategy: Strategy = Strategy()
+
+
+class Fleet(_Table, frozen=True):
+    """The whole file."""
+
+    cluster: Cluster = Cluster()
+    controller: Controller = Controller()
+    environment: Mapping[str, Environment] = {}
+
+    def in_environment(self, name: str) -> Environment:
+        """Return the environment of that name.
+
+        Raises:
+            UnknownName: there is none.
+        """
+        found = self.environment.get(name)
+        if found is None:
+            raise unknown("environment", name, self.environment, hint=f"Add [environment.{name}] to {FILE_NAME}.")
+        return found
+
+
+def unknown(kind: str, name: str, known: Iterable[str], hint: str) -> UnknownName:
+    """Return the error for a name that does not exist, with the names that come near."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        hint = f"Did you mean {' or '.join(near)}?"
+    elif known and len(known) <= 8:
+        hint = f"Known: {', '.join(known)}. {hint}"
+    return UnknownName(f"there is no {kind} {name!r}", hint=hint)
+
+
+def load_fleet(path: Path) -> Fleet:
+    """Return the fleet that the file describes.
+
+    Raises:
+        BadConfig: it cannot be read, or a key or value does not fit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path} cannot be read: {error}", hint="Run 'clarion init' to make a cluster.") from error
+    return parse_fleet(text, str(path))
+
+
+def parse_fleet(text: str, source: str = FILE_NAME) -> Fleet:
+    """Return the fleet that `text`, from the file named `source`, describes.
+
+    Raises:
+        BadConfig: a key or value does not fit.
+    """
+    fleet = read_toml(text, Fleet, source)
+    for problem, key in _problems(fleet):
+        line = line_of(text, key)
+        raise BadConfig(f"{source}, line {line}: {'.'.join(key)}: {problem}")
+    return fleet
+
+
+def _problems(fleet: Fleet) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """Return what the types cannot say."""
+    ports: dict[int, str] = {}
+    for key in ("signal_port", "report_port", "join_port", "package_port"):
+        port = getattr(fleet.controller, key)
+        if not 0 <= port <= 65_535:
+            yield f"{port} is no port (0 to 65535)", ("controller", key)
+        if port and port in ports:
+            yield f"{port} is already the {ports[port]}", ("controller", key)
+        ports[port] = key
+    for name, environment in fleet.environment.items():
+        where = ("environment", name)
+        if not is_name(name):
+            yield "a name is a-z, 0-9, and . _ - inside, at most 63 characters", where
+        if environment.strategy.max_failures < 0:
+            yield "cannot be below 0", (*where, "strategy", "max_failures")
+        for bad in _bad_hosts(environment):
+            yield f"{bad!r} cannot be a host's name (a-z, 0-9, and . _ - inside)", (*where, "hosts")
+
+
+def _bad_hosts(environment: Environment) -> Iterable[str]:
+    return (name for source in environment.hosts for name in source.static if not is_name(name))

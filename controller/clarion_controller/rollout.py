@@ -1,0 +1,332 @@
+"""THE LIST: the controller's way from an order to a fleet that runs it.
+
+    discover ─► select_targets ─► accept ─► (admit) ─► sign ─► broadcast ─╮
+        ╰──────────────── record ◄─ decide ◄─ collect ◄───────────────────╯
+
+1. `discover`        which hosts there should be            discover/, fleet.py
+2. `select_targets`  which of them are meant                select_targets.py
+3. `accept`          what deployers signed                  acceptance.py
+4. `decide`          what to do next, `admit` whom          decide.py, admit.py
+5. `record`          every action, before it is done        state/log.py
+6. `sign`            what was recorded                      sign.py
+7. `broadcast`       what was signed                        gateway/
+8. `collect`         what hosts say of it                   collect.py, gateway/
+
+One task does all of this, one turn after the other; nothing else changes a deployment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from msgspec.structs import replace
+
+from clarion_controller.catch_up import Errand, companions, errand, is_news, is_patient, own_walk
+from clarion_controller.collect import Collected, collect, log_entries, moves
+from clarion_controller.decide import UNREACHABLE_AFTER, Moment, decide
+from clarion_controller.gateway.gateway import Inbound
+from clarion_controller.inbox import Inbox
+from clarion_controller.select_targets import Selection
+from clarion_controller.sign import SIGNAL_VALIDITY, Signer
+from clarion_controller.state.events import (
+    AnyEvent,
+    DeploymentAccepted,
+    HostAdded,
+    HostMoved,
+    HostRemoved,
+    Signalled,
+    StatusChanged,
+)
+from clarion_controller.state.log import Batch, StateLog
+from clarion_controller.state.rollout_state import apply, begin
+from clarion_controller.state.roster import Host, Roster
+from clarion_controller.streams import Sent, Streams, Walk
+from clarion_protocol import strict_json
+from clarion_protocol.documents import Deployment, Head, digest_of
+from clarion_protocol.wire import BEACON_INTERVAL_S, MAX_STATE_ENVELOPES, Ack, Ask, Down
+from clarion_protocol.words import DeploymentStatus, HostStatus
+
+TICK = 1.0
+# Each round follows one rule in each deployment; more rounds than this is a fault of the rules.
+MAX_ROUNDS = 50
+
+_log = structlog.get_logger(__name__)
+
+_Order = tuple[Walk, Sequence[AnyEvent]]
+_Orders = Sequence[_Order]
+
+
+class Broadcaster(Protocol):
+    """What a rollout asks of the gateway."""
+
+    def broadcast(self, topic: str, envelope: bytes) -> None:
+        """Send a signed envelope to every agent of an environment."""
+
+    def send(self, host: str, kind: Down, *bodies: bytes) -> None:
+        """Send to one host if it is connected."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What rollouts are told once: whose keys sign, who gets beacons, what counts as silence (s), what time it is."""
+
+    signer: Signer
+    environments: tuple[str, ...]
+    unreachable_after: float = UNREACHABLE_AFTER
+    clock: Callable[[], float] = time.time
+
+
+class Rollouts:
+    """Every rollout of one controller. All calls come from one event loop."""
+
+    def __init__(self, settings: Settings, log: StateLog, roster: Roster, gateway: Broadcaster) -> None:
+        self._settings = settings
+        self._log = log
+        self._roster = roster
+        self._gateway = gateway
+        self._changed = asyncio.Event()
+        self._beaconed = 0.0
+        self.streams = Streams(log)
+        self.refused: Counter[str] = Counter()
+        # While the controller was away it could not hear anybody: silence begins to count now.
+        self._heard = {host.id: self._now for environment in settings.environments for host in roster.of(environment)}
+
+    async def run(self, inbox: Inbox) -> None:
+        """Take turns until cancelled; a turn that fails changed nothing and is taken again."""
+        self.resume()
+        while True:
+            arrived = await inbox.take(TICK)
+            try:
+                self.turn(arrived)
+            except Exception:  # noqa: BLE001 (outermost loop: a full disk must not end the controller)
+                _log.exception("rollout.turn_failed")
+                await asyncio.sleep(TICK)
+
+    def turn(self, arrived: Iterable[Inbound]) -> None:
+        """Listen to what hosts said, decide, do it, answer. THE LIST."""
+        now = self._now
+        collected = collect(arrived, self._roster, self._settings.signer.cluster, now)
+        self._record_reports(collected, now)
+        self._acknowledge(collected)
+        self._advance(now)
+        for host, ask in collected.asks:
+            self._answer(host, ask, now)
+        self._beacon(now)
+
+    def resume(self) -> None:
+        """After a start, say again what hosts were told and have not followed, under fresh numbers."""
+        now = self._now
+        for walk in self.streams.walks():
+            state = walk.state
+            errands = {errand(state, host, now) for host in state.hosts.values()}
+            for wanted in sorted(filter(None, errands)):
+                self._signal(walk, wanted, now)
+        self._beacon(now)
+
+    def accept(self, deployment: Deployment, envelope: bytes, selection: Selection) -> Walk:
+        """Take on a verified deployment: record it, end what it supersedes, and begin."""
+        now = self._now
+        accepted = DeploymentAccepted(
+            at=now,
+            stream=deployment.stream,
+            digest=digest_of(deployment),
+            hosts=selection.hosts,
+            absent=selection.absent,
+            actor=deployment.actor,
+        )
+        orders = list(self._superseded(deployment, accepted))
+        self._log.accept(deployment, envelope, accepted, _batch(orders))
+        for older, events in orders:
+            older.state = apply(older.state, *events)
+        walk = Walk(begin(deployment, accepted), envelope)
+        self.streams.add(walk)
+        self._gateway.broadcast(deployment.environment, envelope)
+        self._advance(now)
+        self._ring()
+        return walk
+
+    def order(self, walk: Walk, event: AnyEvent) -> None:
+        """Do to a deployment what an operator ordered: pause, resume, abort."""
+        self._record([(walk, [event])])
+        self._advance(self._now)
+
+    def host_joined(self, host: Host) -> None:
+        """Bring a new host to what runs in its environment."""
+        now = self._now
+        self._heard[host.id] = now
+        added = HostAdded(at=now, host=host.id, name=host.name)
+        walks = [_for_joiner(walks) for walks in self.streams.of(host.environment)]
+        self._record([(walk, [added]) for walk in walks if walk and host.id not in walk.state.hosts])
+        self._advance(now)
+
+    def host_left(self, host: Host) -> None:
+        """Expect nothing more of a host that was taken out of the fleet."""
+        left = HostRemoved(at=self._now, host=host.id)
+        self._record([(walk, [left]) for walk in self.streams.walks() if host.id in walk.state.hosts])
+        self._heard.pop(host.id, None)
+        self._advance(self._now)
+
+    def last_heard(self, host: str) -> float | None:
+        """Return when this controller last heard of a host, since it was started."""
+        return self._heard.get(host)
+
+    async def wait_for_change(self, patience: float) -> None:
+        """Return when any deployment has changed, or after `patience` seconds."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), patience)
+        except asyncio.TimeoutError:
+            return
+
+    @property
+    def _now(self) -> float:
+        return self._settings.clock()
+
+    def _record_reports(self, collected: Collected, now: float) -> None:
+        said = defaultdict(list)
+        for host, report, progress in collected.progress:
+            said[progress.deployment].append((host, report, progress))
+        walks = [walk for walk in self.streams.walks() if walk.state.deployment.id in said]
+        orders = [(walk, moves(walk.state, said[walk.state.deployment.id], now)) for walk in walks]
+        batch = Batch(_batch(orders).events, collected.words, log_entries(collected.progress))
+        self._write(orders, batch)
+        # Only what is recorded is remembered: a report that could not be written must count as never heard.
+        self.refused.update(collected.refused)
+        self._heard.update(dict.fromkeys(collected.heard, now))
+        for word in collected.words:
+            self._roster.heard(word)
+        for host, heads in collected.heads:
+            self.streams.hear_claims(host.environment, heads)
+
+    def _acknowledge(self, collected: Collected) -> None:
+        for host, seq in collected.acks.items():
+            self._gateway.send(host, Down.ACK, strict_json.dumps(Ack(seq)))
+
+    def _advance(self, now: float) -> None:
+        """Decide, record, do, until there is nothing to do."""
+        moment = Moment(now, self._heard, self._settings.unreachable_after)
+        for _ in range(MAX_ROUNDS):
+            decided = [(walk, decide(walk.state, moment)) for walk in self.streams.walks()]
+            orders = [(walk, self._numbered(walk, actions, now)) for walk, actions in decided if actions]
+            if not orders:
+                return
+            self._record(orders)
+            for walk, actions in orders:
+                self._carry_out(walk, actions)
+        _log.error("rollout.undecided", deployments=[walk.state.deployment.id for walk, _ in orders])
+
+    def _numbered(self, walk: Walk, actions: Iterable[AnyEvent], now: float) -> list[AnyEvent]:
+        stream = walk.state.deployment.stream
+        return [
+            replace(action, seq=self.streams.number_signal(stream, now)) if isinstance(action, Signalled) else action
+            for action in actions
+        ]
+
+    def _carry_out(self, walk: Walk, actions: Iterable[AnyEvent]) -> None:
+        for action in actions:
+            if isinstance(action, Signalled):
+                sent = self._sign(walk, action)
+                self.streams.show(walk.state.deployment.stream, sent.seq)
+                self._gateway.broadcast(walk.state.deployment.environment, sent.envelope)
+            elif isinstance(action, StatusChanged):
+                _log.info("deployment.status", id=walk.state.deployment.id, status=action.status, reason=action.reason)
+
+    def _signal(self, walk: Walk, wanted: Errand, now: float) -> Sent:
+        """Sign anew, for all hosts that have not followed, what they were told; broadcast it."""
+        verb, until = wanted
+        hosts = companions(walk.state, wanted, now)
+        actions = self._numbered(walk, [Signalled(at=now, verb=verb, hosts=hosts, until=until)], now)
+        self._record([(walk, actions)])
+        self._carry_out(walk, actions)
+        return walk.sent[wanted]
+
+    def _sign(self, walk: Walk, action: Signalled) -> Sent:
+        envelope = self._settings.signer.signal(walk.state, action)
+        until = action.until or action.at + SIGNAL_VALIDITY
+        sent = Sent(envelope, action.seq, frozenset(action.hosts), action.at, until)
+        walk.sent[(action.verb, action.until)] = sent
+        return sent
+
+    def _answer(self, host: Host, ask: Ask, now: float) -> None:
+        bodies: list[bytes] = []
+        for walks in self.streams.of(host.environment):
+            walk = own_walk(walks, host.id)
+            if walk:
+                bodies += self._news(walk, host.id, ask.heads.get(walk.state.deployment.stream, Head()), now)
+        self._gateway.send(host.id, Down.STATE, *bodies[:MAX_STATE_ENVELOPES])
+
+    def _news(self, walk: Walk, host: str, head: Head, now: float) -> list[bytes]:
+        state = walk.state
+        news = [walk.envelope] if head.deployment_seq < state.deployment.seq else []
+        wanted = errand(state, state.hosts[host], now)
+        if wanted is None or is_patient(walk.sent.get(wanted), host, head, now):
+            return news
+        sent = walk.sent.get(wanted)
+        if sent is None or not is_news(sent, host, head, now):
+            sent = self._signal(walk, wanted, now)
+        return [*news, sent.envelope]
+
+    def _beacon(self, now: float) -> None:
+        if now - self._beaconed < BEACON_INTERVAL_S:
+            return
+        self._beaconed = now
+        for environment in self._settings.environments:
+            heads = self.streams.heads(environment)
+            self._gateway.broadcast(environment, self._settings.signer.beacon(environment, heads, now))
+
+    def _superseded(
+        self, deployment: Deployment, accepted: DeploymentAccepted
+    ) -> Iterable[tuple[Walk, list[AnyEvent]]]:
+        reason = f"deployment {deployment.seq} of {deployment.version} came after it"
+        for walks in self.streams.of(deployment.environment):
+            for walk in walks:
+                if walk.state.deployment.stream != deployment.stream:
+                    break
+                if not walk.state.status.is_final:
+                    changed = StatusChanged(at=accepted.at, status=DeploymentStatus.SUPERSEDED, reason=reason)
+                    yield walk, [changed]
+                else:
+                    yield walk, _passed_on(walk, accepted, reason)
+
+    def _record(self, orders: _Orders) -> None:
+        self._write(orders, _batch(orders))
+
+    def _write(self, orders: _Orders, batch: Batch) -> None:
+        """Record first; only then let memory follow."""
+        if not batch:
+            return
+        self._log.record(batch)
+        for walk, events in orders:
+            if events:
+                walk.state = apply(walk.state, *events)
+        if batch.events:
+            self._ring()
+
+    def _ring(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _batch(orders: _Orders) -> Batch:
+    return Batch([(walk.state.deployment.id, event) for walk, events in orders for event in events])
+
+
+def _for_joiner(walks: Sequence[Walk]) -> Walk | None:
+    wanted = (walk for walk in walks if walk.state.deployment.targets.all)
+    return next((walk for walk in wanted if walk.state.is_open and not walk.state.is_halted), None)
+
+
+def _passed_on(walk: Walk, accepted: DeploymentAccepted, reason: str) -> list[AnyEvent]:
+    """Let stragglers of an older deployment go that a newer one takes over."""
+    skipped = HostStatus.SKIPPED
+    stragglers = walk.state.ids(lambda host: not host.is_settled)
+    return [
+        HostMoved(at=accepted.at, host=host, status=skipped, reason=reason)
+        for host in stragglers
+        if host in accepted.hosts and walk.state.is_open
+    ]

@@ -1,0 +1,61 @@
+"""The one file of state: SQLite in WAL mode, brought to the newest schema when it is opened.
+
+Every transaction that wrote is on the disk at its end (synchronous = FULL), so what was
+recorded survives the power cut that follows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from clarion_protocol.errors import BadConfig
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_database(path: Path) -> Engine:
+    """Return the database at `path`, made if it is not there, in the newest schema.
+
+    Raises:
+        BadConfig: it cannot be opened, is no database, or is newer than this program.
+    """
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+    except (sqlalchemy.exc.DatabaseError, CommandError) as error:
+        engine.dispose()
+        raise BadConfig(
+            f"{path} cannot be used: {error.args[0] if error.args else error}",
+            hint="Is it a newer Clarion's, or damaged? Move it away, restore a backup, and start again.",
+        ) from error
+    path.chmod(0o600)
+    return engine
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date; nothing happens if it is."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+    # SQLAlchemy's recipe: without this, Python's driver begins transactions when it sees fit.
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")

@@ -1,0 +1,164 @@
+"""Everything that can happen in a deployment; what is not one of these did not happen.
+
+An action of `decide` is the event of having done it: it is recorded first and carried
+out after, so a controller that dies in between carries it out again when it comes back.
+Times are UTC seconds. Bodies hold ids and sentences, never keys or logs.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clarion_protocol import strict_json
+from clarion_protocol.words import DeploymentStatus, HostStatus, Stage, Verb
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """One thing that happened at a moment."""
+
+    at: float
+
+
+class DeploymentAccepted(Event, frozen=True, kw_only=True, tag="deployment_accepted"):
+    """A deployment was taken on; `hosts` maps ids to names, `absent` names those without agent."""
+
+    stream: str
+    digest: str
+    hosts: dict[str, str]
+    absent: list[str] = []
+    actor: str = ""
+
+
+class Signalled(Event, frozen=True, kw_only=True, tag="signalled"):
+    """A signal to these hosts; `seq` is given when it is signed, `until` is when a lease ends."""
+
+    verb: Verb
+    hosts: list[str]
+    until: float = 0.0
+    seq: int = 0
+    reason: str = ""
+
+
+class HostMoved(Event, frozen=True, kw_only=True, tag="host_moved"):
+    """A host reported where it stands."""
+
+    host: str
+    status: HostStatus
+    stage: Stage | None = None
+    reason: str = ""
+    error: str = ""
+
+
+class HostLost(Event, frozen=True, kw_only=True, tag="host_lost"):
+    """A host was not heard from, or let its lease run out without a word."""
+
+    host: str
+    reason: str
+
+
+class HostBack(Event, frozen=True, kw_only=True, tag="host_back"):
+    """A lost host was heard from again."""
+
+    host: str
+
+
+class HostAdded(Event, frozen=True, kw_only=True, tag="host_added"):
+    """A host joined the environment after the deployment was accepted."""
+
+    host: str
+    name: str
+
+
+class HostRemoved(Event, frozen=True, kw_only=True, tag="host_removed"):
+    """A host was taken out of the fleet: it drops out of every count."""
+
+    host: str
+
+
+class Halted(Event, frozen=True, kw_only=True, tag="halted"):
+    """No more leases are given in this deployment."""
+
+    reason: str
+
+
+class Paused(Event, frozen=True, kw_only=True, tag="paused"):
+    """An operator holds the deployment: no leases, and the clock of its deadline stands."""
+
+    actor: str = ""
+
+
+class Resumed(Event, frozen=True, kw_only=True, tag="resumed"):
+    """An operator lets the deployment go on."""
+
+    actor: str = ""
+
+
+class StatusChanged(Event, frozen=True, kw_only=True, tag="status_changed"):
+    """The deployment has another status, for one reason."""
+
+    status: DeploymentStatus
+    reason: str
+
+
+class HostJoined(Event, frozen=True, kw_only=True, tag="host_joined"):
+    """A host was enrolled with an invitation."""
+
+    host: str
+    name: str
+    environment: str
+    invite: str
+
+
+class HostRevoked(Event, frozen=True, kw_only=True, tag="host_revoked"):
+    """A host's keys are believed no more."""
+
+    host: str
+    name: str
+    environment: str
+
+
+class InviteMade(Event, frozen=True, kw_only=True, tag="invite_made"):
+    """A join token was handed out; the log knows its id, not its secret."""
+
+    invite: str
+    environment: str
+    count: int
+    expires: float
+
+
+AnyEvent = (
+    DeploymentAccepted
+    | Signalled
+    | HostMoved
+    | HostLost
+    | HostBack
+    | HostAdded
+    | HostRemoved
+    | Halted
+    | Paused
+    | Resumed
+    | StatusChanged
+    | HostJoined
+    | HostRevoked
+    | InviteMade
+)
+
+
+def write_event(event: AnyEvent) -> bytes:
+    """Return the event in the one spelling that the log hashes."""
+    return strict_json.dumps(event)
+
+
+def read_event(raw: bytes) -> AnyEvent:
+    """Return the event that `raw`, from our own log, holds.
+
+    Raises:
+        msgspec.ValidationError: the log holds what no version of this program wrote.
+    """
+    event: AnyEvent = msgspec.json.decode(raw, type=AnyEvent)
+    return event
+
+
+def kind_of(event: AnyEvent) -> str:
+    """Return the kind under which the event is logged."""
+    return str(event.__struct_config__.tag)

@@ -1,0 +1,178 @@
+"""Who belongs to the fleet: hosts by id, name and key, and the invitations by which they join.
+
+Kept in memory, too, because the gateway asks for every handshake and every message; the
+database is written first, the memory after.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, Row, insert, select, update
+
+from clarion_controller.gateway.enrol import Invitation
+from clarion_controller.state.events import HostJoined, HostRevoked, InviteMade
+from clarion_controller.state.log import Batch, StateLog
+from clarion_controller.state.rows import HostWord
+from clarion_controller.state.tables import hosts, invites
+from clarion_protocol.documents import Report
+from clarion_protocol.errors import JoinRefused
+from clarion_protocol.invite import JoinRequest
+from clarion_protocol.words import new_id
+
+
+@dataclass(frozen=True)
+class Host:
+    """One enrolled host, and what its newest report left behind."""
+
+    id: str
+    name: str
+    environment: str
+    groups: tuple[str, ...]
+    sign_key: str
+    transport_key: str
+    joined_at: float
+    report_seq: int = 0
+    last_seen: float | None = None
+    last_report: Report | None = None
+
+
+class Roster:
+    """The enrolled hosts of all environments. Reading is safe from any thread and never waits."""
+
+    def __init__(self, database: Engine, log: StateLog, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._log = log
+        self._clock = clock
+        self._lock = threading.Lock()
+        with database.connect() as connection:
+            rows = connection.execute(select(hosts).where(hosts.c.revoked_at.is_(None)))
+            self._hosts = {row.id: _host(row) for row in rows}
+        self._by_key = {host.transport_key: host.id for host in self._hosts.values()}
+
+    def host_of(self, transport_key: str) -> str | None:
+        """Return the id of the host that owns this transport key."""
+        return self._by_key.get(transport_key)
+
+    def get(self, id_: str) -> Host | None:
+        """Return the host with this id if it is enrolled."""
+        return self._hosts.get(id_)
+
+    def of(self, environment: str) -> list[Host]:
+        """Return the hosts of an environment, by name."""
+        found = [host for host in list(self._hosts.values()) if host.environment == environment]
+        return sorted(found, key=lambda host: host.name)
+
+    def named(self, environment: str, name: str) -> Host | None:
+        """Return the host of that name in an environment."""
+        return next((host for host in self.of(environment) if host.name == name), None)
+
+    def heard(self, word: HostWord) -> None:
+        """Keep in memory what the log has recorded of a host's newest report."""
+        if host := self._hosts.get(word.host):
+            self._hosts[word.host] = replace(
+                host, report_seq=word.report.seq, last_seen=word.at, last_report=word.report
+            )
+
+    def invite(self, invitation: Invitation, id_: str) -> None:
+        """Record an invitation; only the hash of its secret is kept."""
+        row = {**vars(invitation), "id": id_, "groups": " ".join(invitation.groups)}
+        made = InviteMade(
+            at=self._clock(),
+            invite=id_,
+            environment=invitation.environment,
+            count=invitation.uses_left,
+            expires=invitation.expires,
+        )
+        self._log.record(Batch([(None, made)]), lambda connection: connection.execute(insert(invites), row))
+
+    def invitation(self, id_: str) -> Invitation | None:
+        """Return the invitation with this id, also if it is used up or expired."""
+        with self._database.connect() as connection:
+            row = connection.execute(select(invites).where(invites.c.id == id_)).first()
+        if row is None:
+            return None
+        return Invitation(
+            row.secret_hash, row.environment, tuple(row.groups.split()), row.name, row.uses_left, row.expires
+        )
+
+    def admit(self, request: JoinRequest, invitation: Invitation) -> Host:
+        """Enrol the host and use the invitation once, both or neither; the same request again changes nothing.
+
+        Raises:
+            JoinRefused: the invitation is used up, or the name or a key is already enrolled.
+        """
+        with self._lock:
+            if known := self._same_as(request, invitation):
+                return known
+            self._refuse_taken(request, invitation)
+            host = Host(
+                id=new_id(),
+                name=request.name,
+                environment=invitation.environment,
+                groups=invitation.groups,
+                sign_key=request.sign_key,
+                transport_key=request.transport_key,
+                joined_at=self._clock(),
+            )
+            joined = HostJoined(
+                at=host.joined_at, host=host.id, name=host.name, environment=host.environment, invite=request.invite
+            )
+            self._log.record(Batch([(None, joined)]), lambda connection: _enrol(connection, host, request.invite))
+            self._hosts[host.id] = host
+            self._by_key[host.transport_key] = host.id
+            return host
+
+    def revoke(self, host: Host) -> None:
+        """Believe the host's keys no more; its name is free for another, its id and keys never."""
+        now = self._clock()
+        gone = HostRevoked(at=now, host=host.id, name=host.name, environment=host.environment)
+        statement = update(hosts).where(hosts.c.id == host.id).values(revoked_at=now)
+        with self._lock:
+            self._log.record(Batch([(None, gone)]), lambda connection: connection.execute(statement))
+            self._by_key.pop(host.transport_key, None)
+            self._hosts.pop(host.id, None)
+
+    def _same_as(self, request: JoinRequest, invitation: Invitation) -> Host | None:
+        known = self._hosts.get(self._by_key.get(request.transport_key, ""))
+        if known is None:
+            return None
+        asked = (request.name, request.sign_key, invitation.environment)
+        return known if asked == (known.name, known.sign_key, known.environment) else None
+
+    def _refuse_taken(self, request: JoinRequest, invitation: Invitation) -> None:
+        if self.named(invitation.environment, request.name):
+            raise JoinRefused(
+                f"a host {request.name} is already enrolled in {invitation.environment}",
+                hint=f"Run 'clarion hosts remove {request.name} -e {invitation.environment}' if it was replaced.",
+            )
+        keys = {key for host in list(self._hosts.values()) for key in (host.sign_key, host.transport_key)}
+        if keys & {request.sign_key, request.transport_key}:
+            raise JoinRefused("another host is enrolled with these keys: was its disk copied?")
+
+
+def _enrol(connection: Connection, host: Host, invite: str) -> None:
+    """Use the invitation and add the host.
+
+    Raises:
+        JoinRefused: no use is left, or a revoked host had the same key.
+    """
+    open_invite = (invites.c.id == invite) & (invites.c.uses_left > 0)
+    used = connection.execute(update(invites).where(open_invite).values(uses_left=invites.c.uses_left - 1))
+    if not used.rowcount:
+        raise JoinRefused("this token is used up", hint="Run 'clarion hosts invite' for a new one.")
+    if connection.execute(select(hosts.c.id).where(hosts.c.transport_key == host.transport_key)).first():
+        raise JoinRefused("these keys were revoked", hint="Run 'clarion-agent join TOKEN' with a fresh identity.")
+    row = {**vars(host), "groups": " ".join(host.groups)}
+    connection.execute(insert(hosts), row)
+
+
+def _host(row: Row[Any]) -> Host:
+    fields = {key: value for key, value in row._mapping.items() if key != "revoked_at"}  # noqa: SLF001 (its API)
+    report = msgspec.json.decode(row.last_report, type=Report) if row.last_report else None
+    return Host(**{**fields, "groups": tuple(row.groups.split()), "last_report": report})

@@ -1,0 +1,145 @@
+"""The deployments that still matter, in memory: of each stream the newest, and the last good one before it.
+
+The newest good deployment that is for the whole environment stays, so that a host that
+joins later is brought to it. Everything older is in the log.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from clarion_controller.sign import MAX_AHEAD, next_seq
+from clarion_controller.state.events import AnyEvent, DeploymentAccepted
+from clarion_controller.state.log import StateLog
+from clarion_controller.state.rollout_state import RolloutState, apply, begin
+from clarion_controller.state.rows import StoredDeployment
+from clarion_protocol import dsse
+from clarion_protocol.documents import Deployment, Head, read
+from clarion_protocol.words import DeploymentStatus, Verb
+
+MAX_LOOKED_AT = 50
+_GOOD = {DeploymentStatus.SUCCEEDED, DeploymentStatus.DEGRADED}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A signal that is still valid: its envelope, number, whom it is for, and until when it may be sent again."""
+
+    envelope: bytes
+    seq: int
+    hosts: frozenset[str]
+    at: float
+    until: float
+
+
+@dataclass
+class Walk:
+    """One deployment on its way: its state, the envelope that deployers signed, the signals it has out."""
+
+    state: RolloutState
+    envelope: bytes
+    sent: dict[tuple[Verb, float], Sent] = field(default_factory=dict)
+
+
+class Streams:
+    """All streams of the cluster, and the numbers that were used in them."""
+
+    def __init__(self, log: StateLog) -> None:
+        self._log = log
+        self._walks: dict[str, list[Walk]] = {}
+        self._heads: dict[str, int] = {}
+        self._signals: dict[str, int] = {}
+        self._shown: dict[str, int] = {}
+        self._claimed: dict[str, Head] = {}
+        for stream, (seq, signal_seq) in log.streams().items():
+            self._heads[stream], self._signals[stream] = seq, signal_seq
+            self._walks[stream] = list(self._load(stream))
+
+    def walks(self) -> Iterator[Walk]:
+        """Return every deployment that still matters."""
+        for walks in self._walks.values():
+            yield from walks
+
+    def of(self, environment: str) -> Iterator[list[Walk]]:
+        """Return the deployments that still matter in an environment, stream by stream, newest first."""
+        for walks in self._walks.values():
+            if walks and walks[0].state.deployment.environment == environment:
+                yield walks
+
+    def newest(self, stream: str) -> Walk | None:
+        """Return a stream's newest deployment."""
+        return next(iter(self._walks.get(stream, ())), None)
+
+    def find(self, deployment: str) -> Walk | None:
+        """Return a deployment that still matters, by id."""
+        return next((walk for walk in self.walks() if walk.state.deployment.id == deployment), None)
+
+    def add(self, walk: Walk) -> None:
+        """Take on a new deployment as the newest of its stream."""
+        deployment = walk.state.deployment
+        older = self._walks.get(deployment.stream, [])
+        self._heads[deployment.stream] = deployment.seq
+        self._walks[deployment.stream] = [walk, *_still_needed(older)]
+
+    def next_deployment_seq(self, stream: str) -> int:
+        """Return the number that the next deployment of a stream has to have."""
+        claimed = self._claimed.get(stream, Head()).deployment_seq
+        believed = claimed if claimed <= MAX_AHEAD else 0
+        return max(self._heads.get(stream, 0), believed) + 1
+
+    def number_signal(self, stream: str, now: float) -> int:
+        """Return a number for a signal; the caller records it before the signal leaves."""
+        claimed = self._claimed.get(stream, Head()).signal_seq
+        self._signals[stream] = next_seq(self._signals.get(stream, 0), claimed, now)
+        return self._signals[stream]
+
+    def show(self, stream: str, signal_seq: int) -> None:
+        """Let beacons say that this signal was broadcast; one for a single host is not shown to all."""
+        self._shown[stream] = signal_seq
+
+    def heads(self, environment: str) -> dict[str, Head]:
+        """Return what a beacon says of an environment's streams."""
+        streams = [walks[0].state.deployment.stream for walks in self.of(environment)]
+        return {stream: Head(self._heads[stream], self._shown.get(stream, 0)) for stream in streams}
+
+    def hear_claims(self, environment: str, heads: Mapping[str, Head]) -> None:
+        """Take note of what a host has accepted: after a restored backup, hosts know more than the log."""
+        for stream, head in heads.items():
+            if stream.startswith(f"{environment}/"):
+                seen = self._claimed.get(stream, Head())
+                self._claimed[stream] = Head(
+                    max(seen.deployment_seq, head.deployment_seq), max(seen.signal_seq, head.signal_seq)
+                )
+
+    def _load(self, stream: str) -> Iterator[Walk]:
+        newest = self._log.history(stream, limit=MAX_LOOKED_AT)
+        for place, stored in enumerate(newest):
+            if place and stored.status not in _GOOD:
+                continue
+            walk = Walk(replay(stored, self._log.events_of(stored.id)), stored.envelope)
+            yield walk
+            if stored.status in _GOOD and walk.state.deployment.targets.all:
+                return
+
+
+def replay(stored: StoredDeployment, happened: list[AnyEvent]) -> RolloutState:
+    """Return the state that a deployment's events lead to."""
+    accepted, *rest = happened
+    if not isinstance(accepted, DeploymentAccepted):
+        raise TypeError(f"the log of {stored.id} begins with {accepted!r}")
+    return apply(begin(document_in(stored.envelope), accepted), *rest)
+
+
+def document_in(envelope: bytes) -> Deployment:
+    """Return the deployment in an envelope that was verified before it was recorded."""
+    return read(base64.b64decode(dsse.parse(envelope).payload), Deployment)
+
+
+def _still_needed(walks: list[Walk]) -> Iterator[Walk]:
+    for walk in walks:
+        if walk.state.status in _GOOD:
+            yield walk
+            if walk.state.deployment.targets.all:
+                return
