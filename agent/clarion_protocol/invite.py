@@ -71,10 +71,14 @@ def hash_secret(secret: str) -> str:
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A host's first words: which invitation it holds, what it is called, its two new public keys."""
+    """A host's first words: which invitation it holds and its two new public keys.
+
+    `name` is what it asks to be called; empty, it takes the invitation's name, or else its `hostname`.
+    """
 
     invite: Id
-    name: Annotated[str, Meta(max_length=63)]
+    name: Annotated[str, Meta(max_length=63)] = ""
+    hostname: Annotated[str, Meta(max_length=63)] = ""
     sign_key: KeyHex
     transport_key: KeyHex
 

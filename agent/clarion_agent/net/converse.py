@@ -21,6 +21,8 @@ from clarion_protocol.documents import Beacon
 from clarion_protocol.errors import BadEnvelope, ClarionError
 from clarion_protocol.wire import Ack, Ask, Down, Up
 
+# A handshake that has just succeeded takes messages a moment later.
+_SOON = 0.05
 # So that one busy socket does not keep the other waiting.
 MAX_BATCH = 64
 
@@ -79,14 +81,16 @@ class Conversation:
 
     def seconds_to_next(self) -> float:
         """Return how long nothing is due if nothing is heard."""
-        timers = [self._handshake] if not self._line.is_up else [self._beacon, self._answer, self._heartbeat, self._ask]
-        if len(self._parties.outbox):
-            timers.append(self._repeat)
-        return max(0.0, min(timer.at for timer in timers) - time.monotonic())
+        if not self._line.is_up:
+            return self._handshake.left
+        if not self._line.can_speak:
+            return _SOON
+        timers = [self._beacon, self._answer, self._heartbeat, self._ask]
+        return min(timer.left for timer in [*timers, *([self._repeat] if len(self._parties.outbox) else [])])
 
     def speak(self) -> None:
         """Say what is due: reports first and in order, then a heartbeat, then a question."""
-        if not self._line.is_up:
+        if not self._line.can_speak:
             return
         self._send_reports()
         if self._heartbeat.is_due:

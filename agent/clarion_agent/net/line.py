@@ -40,6 +40,11 @@ class Line:
         return self.signals.is_up and self.reports.is_up
 
     @property
+    def can_speak(self) -> bool:
+        """Whether it is up and takes a message now."""
+        return self.is_up and self.reports.is_writable
+
+    @property
     def sources(self) -> list[zmq.Socket[bytes]]:
         """What to poll for reading."""
         return [self.signals.socket, self.signals.monitor, self.reports.socket, self.reports.monitor]

@@ -22,6 +22,7 @@ import msgspec
 import structlog
 
 from clarion_agent import durable
+from clarion_agent.host_facts import boot_id
 from clarion_protocol.documents import Facts, Head, Progress, Report, Running
 from clarion_protocol.keys import SigningKey
 
@@ -131,14 +132,6 @@ class Outbox:
             oldest = next(steps, next(iter(self._waiting)))
             self._waiting.pop(oldest).unlink(missing_ok=True)
             _log.warning("outbox.full", forgotten=oldest, kept=len(self._waiting))
-
-
-def boot_id() -> str:
-    """Return the kernel's id of this boot, or nothing where there is none."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return ""
 
 
 def _read_folder(folder: Path) -> dict[int, Path]:

@@ -77,6 +77,11 @@ class Connection:
                 return ENDS[event]
         return None
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether a message could be sent now."""
+        return bool(self.socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT)  # type: ignore[operator]
+
     def send(self, *frames: bytes) -> bool:
         """Send a message; return False if this connection cannot take it now."""
         try:

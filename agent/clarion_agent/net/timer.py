@@ -23,6 +23,11 @@ class Timer:
         self.at = min(self.at, time.monotonic() + within * random.random())  # noqa: S311
 
     @property
+    def left(self) -> float:
+        """How many seconds are left, none if it is due."""
+        return max(0.0, self.at - time.monotonic())
+
+    @property
     def is_due(self) -> bool:
         """Whether the time has come."""
         return time.monotonic() >= self.at

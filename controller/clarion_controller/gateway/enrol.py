@@ -61,12 +61,12 @@ class Enrolment(Protocol):
         """Return the invitation with this id, also if it is used up or expired."""
 
     def admit(self, request: JoinRequest, invitation: Invitation) -> Admission:
-        """Enrol the host and use the invitation once, both or neither.
+        """Enrol the host under `request.name` and use the invitation once, both or neither.
 
         The very same request again (its answer was lost) gets the same admission and uses nothing.
 
         Raises:
-            JoinRefused: used up, or the name or a key is already enrolled.
+            JoinRefused: the invitation is used up, or the name or a key is already enrolled.
         """
 
 
@@ -92,7 +92,7 @@ def check_request(request: JoinRequest, sender: str) -> None:
     """Return if `sender`, the connection's CURVE key, may ask this.
 
     Raises:
-        JoinRefused: keys that are not the sender's or of low order, or an impossible name.
+        JoinRefused: keys that are not the sender's or of low order.
     """
     if request.transport_key != sender:
         raise JoinRefused("the transport key in the request is not the one of this connection")
@@ -112,7 +112,7 @@ def check_proof(attempt: Attempt, proof: Proof, invitation: Invitation | None, n
     """Return the invitation that `proof` opens.
 
     Raises:
-        JoinRefused: unknown, wrong secret, wrong signature, expired, or made for another name.
+        JoinRefused: unknown, wrong secret, wrong signature, or expired.
     """
     message = what_is_proved(attempt.challenge, attempt.request)
     secret_hash = _NOBODYS_SECRET_HASH if invitation is None else invitation.secret_hash
@@ -122,9 +122,23 @@ def check_proof(attempt: Attempt, proof: Proof, invitation: Invitation | None, n
         raise JoinRefused("the host does not own the signing key that it sends")
     if invitation.expires <= now:
         raise JoinRefused(f"this token expired {now - invitation.expires:.0f} s ago", hint=_INVITE)
-    if invitation.name not in {None, attempt.request.name}:
-        raise JoinRefused(f"this token is for the host {invitation.name!r}", hint=_INVITE)
     return invitation
+
+
+def named(request: JoinRequest, invitation: Invitation) -> JoinRequest:
+    """Return the request with the name that the host gets.
+
+    Raises:
+        JoinRefused: it asks for another name than its invitation's, or has none that can be one.
+    """
+    if invitation.name and request.name not in {"", invitation.name}:
+        raise JoinRefused(f"this token is for the host {invitation.name!r}, not {request.name!r}", hint=_INVITE)
+    name = invitation.name or request.name or request.hostname
+    if not is_name(name):
+        raise JoinRefused(
+            f"{name!r} cannot be a host's name (a-z 0-9 . _ -)", hint="Run 'clarion-agent join TOKEN --name NAME'."
+        )
+    return msgspec.structs.replace(request, name=name)
 
 
 class JoinPort:
@@ -193,8 +207,9 @@ class JoinPort:
         attempt = self._attempts.pop(sender, None)
         if attempt is None or attempt.since < self._clock() - ATTEMPT_TTL:
             raise JoinRefused("no challenge is open for this proof", hint="Run 'clarion-agent join TOKEN' again.")
-        invitation = self._enrolment.invitation(attempt.request.invite)
-        admission = self._enrolment.admit(attempt.request, check_proof(attempt, proof, invitation, self._clock()))
+        known = self._enrolment.invitation(attempt.request.invite)
+        invitation = check_proof(attempt, proof, known, self._clock())
+        admission = self._enrolment.admit(named(attempt.request, invitation), invitation)
         _log.info("join.admitted", host=admission.host, name=admission.name, environment=admission.environment)
         return admission
 
