@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clarion_protocol.amounts import Duration
 from clarion_protocol.app_config import (
     CommandLine,
     ExecCheck,
@@ -51,8 +52,9 @@ def test_every_setting_is_read() -> None:
     config = load_app_config(WHOLE)
     assert (config.app.name, config.app.units, config.app.keep_releases) == ("shop", ("shop.service",), 4)
     assert config.build.run[0].argv == ["python3", "-m", "compileall", "-q", "."]
-    assert (config.build.timeout, config.test.timeout, config.drain.wait) == (600, 120, 2)
-    assert (config.health.min_healthy_time, config.health.healthy_deadline, config.health.interval) == (3, 60, 0.5)
+    assert [config.build.timeout, config.test.timeout, config.drain.wait] == [Duration(600), Duration(120), Duration(2)]
+    assert (config.health.min_healthy_time, config.health.healthy_deadline) == (Duration(3), Duration(60))
+    assert config.health.interval == Duration(0.5)
     assert config.health.checks == (
         HttpCheck("http://127.0.0.1:8080/version", 200, "shop $VERSION"),
         TcpCheck("127.0.0.1:8080"),
@@ -66,7 +68,7 @@ def test_a_name_is_enough() -> None:
     config = load_app_config('[app]\nname = "shop"\n')
     assert config.app.units == ()
     assert config.health.checks == ()
-    assert config.build.timeout == 600
+    assert config.build.timeout == Duration(600)
 
 
 def test_version_is_the_only_substitution() -> None:
