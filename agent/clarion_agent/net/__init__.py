@@ -1,0 +1,1 @@
+"""The half of the agent that faces the network; it never changes the host."""
