@@ -53,6 +53,21 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
         """The TUF target path of the package."""
         return package_path(self.app, self.version)
 
+    @property
+    def manifest_path(self) -> str:
+        """The path of its manifest in the store."""
+        return manifest_path(self.app, self.version)
+
+    @property
+    def manifest_length(self) -> int:
+        """The manifest's length in bytes."""
+        return self.manifest.length
+
+    @property
+    def manifest_sha256(self) -> str:
+        """The manifest's hash."""
+        return self.manifest.sha256
+
     def custom(self) -> dict[str, Any]:
         """Return the `custom` field that says this."""
         fields = {name: getattr(self, name) for name in Custom.__struct_fields__}
