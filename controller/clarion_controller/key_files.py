@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
 from clarion_controller.durable_files import make_folder, write_new_file
 from clarion_protocol.errors import BadConfig
 from clarion_protocol.keys import SigningKey
+from clarion_protocol.transport_keys import TransportKey
 
 ED25519 = "ed25519"
 CURVE25519 = "curve25519"
@@ -31,23 +29,6 @@ SIGNERS = ("root", "targets", "snapshot", "timestamp", "deployer", "signal", "be
 _LINE = re.compile(r"(ed25519|curve25519) ([0-9a-f]{64})\Z")
 _COMMENT = "# Clarion's {name} key. Whoever can read this file can act as its owner.\n"
 _MAX_BYTES = 1024
-
-
-@dataclass(frozen=True)
-class TransportKey:
-    """The controller's CURVE key pair; both halves as 32 raw bytes, as ZeroMQ takes them."""
-
-    secret: bytes
-
-    @cached_property
-    def public(self) -> bytes:
-        """The public half."""
-        return X25519PrivateKey.from_private_bytes(self.secret).public_key().public_bytes_raw()
-
-    @property
-    def public_hex(self) -> str:
-        """The public half as join tokens carry it."""
-        return self.public.hex()
 
 
 @dataclass(frozen=True)
@@ -80,8 +61,8 @@ class KeyFolder:
         Raises:
             BadConfig: there is already one.
         """
-        key = TransportKey(secrets.token_bytes(32))
-        self._write(TRANSPORT, CURVE25519, key.secret)
+        key = TransportKey.generate()
+        self._write(TRANSPORT, CURVE25519, bytes.fromhex(key.secret))
         return key
 
     def read(self, name: str) -> SigningKey:
@@ -98,7 +79,7 @@ class KeyFolder:
         Raises:
             BadConfig: it is not here, others can read it, or it is no such key.
         """
-        return TransportKey(_read(self.file(TRANSPORT), CURVE25519))
+        return TransportKey.from_secret(_read(self.file(TRANSPORT), CURVE25519).hex())
 
     def tuf_signer(self, name: str) -> CryptoSigner:
         """Return the key `name` as python-tuf wants it.

@@ -52,7 +52,7 @@ class Impostor:
     """Used with `with`: answers in the controller's place, with its transport key and nothing but recorded messages."""
 
     def __init__(self, home: Path, ports: tuple[int, int], environment: str, envelopes: list[bytes]) -> None:
-        self._secret = KeyFolder(home / "keys").read_transport().secret
+        self._secret = bytes.fromhex(KeyFolder(home / "keys").read_transport().secret)
         self._environment, self._envelopes = environment.encode(), envelopes
         self._context = zmq.Context()
         self._signals, self._reports = self._bind(zmq.XPUB, ports[0]), self._bind(zmq.ROUTER, ports[1])
