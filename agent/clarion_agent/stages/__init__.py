@@ -1,1 +1,1 @@
-"""The steps of a deployment on a host; `clarion_agent.deploy` lists them in order."""
+"""The steps of a deployment, one file each; `clarion_agent.deploy` lists them in order."""

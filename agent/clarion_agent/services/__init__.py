@@ -1,0 +1,1 @@
+"""Service managers: each is a file that does what `stages.restart.ServiceManager` asks for."""

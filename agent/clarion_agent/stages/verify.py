@@ -1,0 +1,67 @@
+"""Verify: the order, the package repository and the manifest must say the same, now."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from clarion_agent.attempt import Staging
+from clarion_protocol.errors import BadContent, WrongAddress
+from clarion_protocol.policy import Policy
+from clarion_protocol.published import Release
+
+
+class PackageBook(Protocol):
+    """The verified package metadata on this host."""
+
+    def find(self, app: str, version: str) -> Release:
+        """Return what was signed about a package.
+
+        Raises:
+            UnknownPackage: nothing was.
+        """
+
+    def policy(self, environment: str) -> Policy:
+        """Return who may order what in an environment.
+
+        Raises:
+            ClarionError: there is no such policy, or it is not believed.
+        """
+
+
+def do(staging: Staging) -> None:
+    """Compare once more, after the refresh that `pull` made: keys may be gone, releases withdrawn.
+
+    Raises:
+        SignalError: the order is not believed any more.
+        PackageError: repository, manifest and order do not agree.
+    """
+    staging.believe()
+    target = target_of(staging)
+    manifest = staging.manifest
+    if manifest is None:
+        raise BadContent("nothing was pulled")
+    named = (manifest.app, manifest.version, manifest.archive.length, manifest.archive.sha256)
+    if named != (staging.deployment.app, staging.deployment.version, target.length, target.sha256):
+        raise BadContent("the manifest belongs to another package")
+
+
+def undo(staging: Staging) -> None:
+    """Nothing to undo: looking changes nothing."""
+
+
+def target_of(staging: Staging) -> Release:
+    """Return what the package repository says about the package that is ordered.
+
+    Raises:
+        UnknownPackage: it does not know the package.
+        WrongAddress: it says something else than the order; nobody may mix the two.
+    """
+    wanted = staging.deployment
+    target = staging.host.book.find(wanted.app, wanted.version)
+    signed = (target.path, target.length, target.sha256, target.release)
+    if signed != (wanted.path, wanted.length, wanted.sha256, wanted.release):
+        raise WrongAddress(
+            f"{wanted.app} {wanted.version} in the package repository is not the one that was ordered",
+            hint=f"Run 'clarion packages {wanted.app}' and deploy again.",
+        )
+    return target

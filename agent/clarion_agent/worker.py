@@ -1,0 +1,220 @@
+"""One thread for each app: it does one thing at a time, and always what the newest orders ask for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import structlog
+
+from clarion_agent import deploy, durable
+from clarion_agent.app_folder import AppFolder
+from clarion_agent.attempt import Host, Reporter, Staging, Stopper, Switch
+from clarion_agent.floors import Orders
+from clarion_agent.journal import Intent, Phase
+from clarion_agent.orders import Move, next_move, standing_of
+from clarion_protocol import words
+from clarion_protocol.documents import Deployment
+from clarion_protocol.errors import NothingToGoBackTo
+from clarion_protocol.words import HostStatus, release_id
+
+log_to = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The newest accepted deployment of an app and what its signals have ordered.
+
+    `lease_deadline` is the lease's end on the boot clock: setting the wall clock back does not prolong a lease.
+    """
+
+    deployment: Deployment
+    digest: str
+    orders: Orders
+    lease_deadline: float
+    believe: Callable[[], None]
+
+
+class AppWorker:
+    """Carries out the deployments of one app."""
+
+    def __init__(self, folder: AppFolder, host: Host, clock: Callable[[], float]) -> None:
+        self._folder = folder
+        self._host = host
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._task: Task | None = None
+        self._doing: tuple[Move, Task] | None = None
+        self._stopper = Stopper()
+        self._is_stopping = False
+        self._is_idle = False
+        self._staged = ""  # the digest of the deployment that has been staged since this agent started
+        self._given_up = ""  # the digest of a deployment on which this agent itself failed
+        self._thread = threading.Thread(target=self._live, name=f"app {folder.app}", daemon=True)
+
+    def start(self) -> None:
+        """Begin, with whatever the journal says was left unfinished."""
+        self._thread.start()
+
+    def give(self, task: Task) -> None:
+        """Make `task` what this worker works for, and stop what it makes pointless."""
+        with self._changed:
+            self._task = task
+            self._stop_what_is_pointless(task)
+            self._is_idle = False
+            self._changed.notify_all()
+
+    def stop(self, timeout: float) -> None:
+        """End the thread, waiting up to `timeout` seconds; the journal says where the next one goes on."""
+        with self._changed:
+            self._is_stopping = True
+            self._stopper.stop_agent()
+            self._changed.notify_all()
+        self._thread.join(timeout)
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Return whether within `timeout` seconds there is nothing left to do until the next order."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_idle, timeout)
+
+    def _stop_what_is_pointless(self, task: Task) -> None:
+        if self._doing is None:
+            return
+        move, old = self._doing
+        if old.digest == task.digest and (task.orders.abort or task.orders.rollback):
+            self._stopper.interrupt(task.orders.reason or "it was called off")
+        # In the danger zone an older deployment finishes or is undone first.
+        if old.digest != task.digest and move is Move.STAGE:
+            self._stopper.interrupt("a newer deployment came")
+
+    def _live(self) -> None:
+        self._guarded(self._take_up)
+        while (chosen := self._choose()) is not None:
+            self._guarded(partial(self._carry_out, *chosen))
+
+    def _choose(self) -> tuple[Move, Task] | None:
+        """Wait for something to do and return it, or None at the end."""
+        with self._changed:
+            self._doing = None
+            while not self._is_stopping:
+                move = self._next_move()
+                if self._task is not None and move is not Move.REST:
+                    self._stopper, self._doing = Stopper(), (move, self._task)
+                    return self._doing
+                self._is_idle = True
+                self._changed.notify_all()
+                self._changed.wait()
+            return None
+
+    def _next_move(self) -> Move:
+        task = self._task
+        if task is None or task.digest == self._given_up:
+            return Move.REST
+        standing = standing_of(self._folder.journal.read(), task.digest, is_staged=self._staged == task.digest)
+        return next_move(task.orders, standing, has_lease=self._has_lease(task))
+
+    def _has_lease(self, task: Task) -> bool:
+        return self._clock() < task.orders.lease_until and boot_clock() < task.lease_deadline
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            # Ours to explain; the next deployment, or the next start, tries again.
+            log_to.exception("this agent failed", app=self._folder.app)
+            if self._task is not None:
+                self._given_up = self._task.digest
+                failure = deploy.as_ours(error, None)
+                self._report(self._task, deploy.Ending(HostStatus.FAILED, failure.message, failure.code))
+
+    def _carry_out(self, move: Move, task: Task) -> None:
+        if move is Move.STAGE:
+            self._stage(task)
+        elif move is Move.SWITCH:
+            self._report(task, deploy.switch(self._attempt(self._intent(task, Phase.SWITCHING))))
+        elif move is Move.GO_BACK:
+            self._report(task, self._go_back(task))
+        else:
+            self._settle(task, deploy.Ending(HostStatus.SKIPPED, task.orders.reason or "it was called off"))
+
+    def _stage(self, task: Task) -> None:
+        self._folder.prepare()
+        if self._folder.has(task.deployment.ref) and self._folder.current() == _release_of(task):
+            self._report(task, deploy.confirm(self._attempt(self._intent(task, Phase.SWITCHING))))
+            return
+        staging = Staging(task.deployment, self._folder, self._host, task.believe, self._stopper)
+        ending = deploy.stage(staging)
+        if ending.status is HostStatus.STAGED:
+            self._staged = task.digest
+            self._report(task, ending)
+        else:
+            self._settle(task, ending)
+
+    def _go_back(self, task: Task) -> deploy.Ending:
+        intent = self._folder.journal.read() or self._intent(task, Phase.DONE)
+        wanted = task.deployment.go_back_to
+        target = release_id(wanted.release, wanted.version) if wanted and self._folder.has(wanted) else intent.before
+        attempt = self._attempt(msgspec.structs.replace(intent, went_back=True))
+        current = self._folder.current()
+        if target is None or self._folder.record(target) is None:
+            nothing = NothingToGoBackTo("no earlier release is unpacked and verified on this host")
+            attempt.settle(HostStatus.FAILED, nothing.message, nothing.code)
+            return deploy.Ending(HostStatus.FAILED, nothing.message, nothing.code)
+        if target == current and intent.outcome is not HostStatus.FAILED:
+            attempt.settle(HostStatus.ROLLED_BACK, f"on {target} already", "")
+            return deploy.Ending(HostStatus.ROLLED_BACK, f"on {target} already")
+        attempt.intent = msgspec.structs.replace(attempt.intent, before=current, to=target)
+        return deploy.go_back(attempt)
+
+    def _take_up(self) -> None:
+        """Finish or undo what the journal says was begun, and repay a drain that nobody else will."""
+        intent = self._folder.journal.read()
+        if intent is not None and not intent.is_done:
+            attempt = self._attempt(intent)
+            ending = deploy.take_up(attempt, self._clock())
+            attempt.reporter.say(ending.status, reason=ending.reason, error=ending.error, log=ending.log)
+            return
+        durable.remove_file(self._folder.drain_flag)
+        if intent and intent.outcome and self._task and intent.digest == self._task.digest:
+            # The last agent may have ended before it could say so.
+            self._report(self._task, deploy.Ending(intent.outcome, intent.reason, intent.error))
+
+    def _settle(self, task: Task, ending: deploy.Ending) -> None:
+        attempt = self._attempt(self._intent(task, Phase.DONE))
+        attempt.settle(ending.status, ending.reason, ending.error)
+        self._report(task, ending)
+
+    def _report(self, task: Task, ending: deploy.Ending) -> None:
+        reporter = Reporter(self._host.net, task.deployment.id, task.deployment.stream)
+        reporter.say(ending.status, reason=ending.reason, error=ending.error, log=ending.log)
+
+    def _attempt(self, intent: Intent) -> Switch:
+        self._folder.prepare()
+        return Switch(intent, self._folder, self._host, self._stopper)
+
+    def _intent(self, task: Task, phase: Phase) -> Intent:
+        return Intent(
+            app=self._folder.app,
+            deployment=task.deployment.id,
+            digest=task.digest,
+            stream=task.deployment.stream,
+            before=self._folder.current(),
+            to=_release_of(task),
+            phase=phase,
+            lease_until=task.orders.lease_until,
+            bake_time=task.deployment.plan.bake_time,
+            is_rollback=task.deployment.intent is words.Intent.ROLLBACK,
+        )
+
+
+def boot_clock() -> float:
+    """Return seconds since this machine started, asleep or not; nobody can set this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _release_of(task: Task) -> str:
+    return release_id(task.deployment.release, task.deployment.version)
