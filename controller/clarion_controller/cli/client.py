@@ -32,7 +32,8 @@ class Controller:
 
     def __init__(self, api: Path) -> None:
         self._api = api
-        transport = httpx.HTTPTransport(uds=str(api))
+        # No connection is kept, so none has to be closed; and without TLS there is no need to load certificates.
+        transport = httpx.HTTPTransport(uds=str(api), verify=False, limits=httpx.Limits(max_keepalive_connections=0))
         self._http = httpx.Client(transport=transport, base_url="http://clarion", timeout=PATIENCE)
 
     def fleet(self) -> FleetAnswer:
@@ -94,22 +95,24 @@ class Controller:
     ) -> T:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         patience = PATIENCE + given.get("wait", 0.0)
+        if not self._api.exists():
+            raise self._unreachable("there is no such socket")
         try:
             answer = self._http.request(method, path, params=given, content=body, timeout=patience)
         except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(str(error)) from error
         if answer.is_error:
             raise _error_in(answer.content, answer.status_code)
         return _decode(answer.content, kind)
 
-    def _unreachable(self, error: httpx.TransportError) -> ControllerUnreachable:
-        if "Permission denied" in str(error):
+    def _unreachable(self, why: str) -> ControllerUnreachable:
+        if "Permission denied" in why:
             return ControllerUnreachable(
                 f"you may not open {self._api}",
                 hint="Run this as the controller's user: 'sudo clarion ...'.",
             )
         return ControllerUnreachable(
-            f"no controller answers at {self._api}" + (f" ({error})" if self._api.exists() else ""),
+            f"no controller answers at {self._api}: {why}",
             hint="Start it with 'clarion serve' or 'systemctl start clarion-controller', or name its --home.",
         )
 

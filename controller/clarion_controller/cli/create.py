@@ -25,7 +25,7 @@ def init(
     name: Annotated[str, typer.Option(metavar="NAME", help="What the cluster is called.")] = "main",
     environment: options.NewEnvironments = ["production"],  # noqa: B006 (typer copies it)
 ) -> None:
-    """Create a cluster: its keys, its package repository, its fleet.toml."""
+    """Create a cluster: its keys, its packages, its fleet.toml."""
     made = initialise(folder or place_of(context).home, name, address, list(environment))
     say(f"Cluster {name} is made in {made.home}.")
     say(f"  id    {made.cluster}")

@@ -57,7 +57,7 @@ def invite(  # noqa: PLR0913 (each parameter is an option)
 ) -> None:
     """Make a join token for new hosts; it is shown only this once."""
     request = InviteRequest(
-        environment=environment, name=name, groups=group or [], count=count, ttl=options.duration(ttl, "--ttl")
+        environment=environment, name=name, groups=group or [], count=count, ttl=float(options.duration(ttl, "--ttl"))
     )
     answer = Controller(place_of(context).api).invite(request)
     if json:

@@ -24,7 +24,7 @@ def validate(
         typer.Argument(metavar="FILE", help="What to check.", show_default="HOME/fleet.toml and ./clarion.toml"),
     ] = None,
 ) -> int:
-    """Check fleet.toml, clarion.toml and agent.toml without changing anything."""
+    """Check fleet.toml, clarion.toml, agent.toml; changes nothing."""
     chosen = files or [path for path in (place_of(context).home / "fleet.toml", Path("clarion.toml")) if path.exists()]
     if not chosen:
         raise BadConfig("there is nothing to check here", hint="Name a file: 'clarion validate FILE'.")

@@ -22,8 +22,8 @@ class Verb(NamedTuple):
 
 GROUPS: dict[str, tuple[Verb, ...]] = {
     "Set up": (
-        Verb("init", "create:init", "Create a cluster: its keys, its package repository, its fleet.toml."),
-        Verb("validate", "validate:validate", "Check fleet.toml and clarion.toml without changing anything."),
+        Verb("init", "create:init", "Create a cluster: its keys, its packages, its fleet.toml."),
+        Verb("validate", "validate:validate", "Check fleet.toml, clarion.toml, agent.toml; changes nothing."),
         Verb("serve", "serve:serve", "Run the controller."),
         Verb("hosts", "hosts:app", "List hosts, invite new ones, revoke lost ones."),
     ),
@@ -39,7 +39,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
     ),
     "Look": (
         Verb("status", "status:status", "Show what is wanted and what really runs, per host."),
-        Verb("history", "history:history", "List deployments, newest first."),
+        Verb("history", "status:history", "List deployments, newest first."),
         Verb("logs", "logs:logs", "Show what hosts reported of each step of a deployment."),
     ),
 }
@@ -47,7 +47,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
 FOOTER = """\
 Everywhere:
   --home PATH   the controller's folder (CLARION_HOME, default /var/lib/clarion)
-  --api PATH    the controller's socket (CLARION_API, default HOME/run/controller.sock)
+  --api PATH    its socket (CLARION_API, default HOME/run/controller.sock)
 
 'clarion VERB --help' tells more. Exit codes: 0 committed, 1 failed, 2 usage,
 3 degraded, 4 rolled back, 5 blocked, 124 wait timed out."""
