@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from clarion_controller.building.source import refuse_special
+from clarion_controller.building.source import refuse_unfit
 from clarion_protocol.entries import Entry, File, Folder, Link
 from clarion_protocol.errors import BadManifest
 from clarion_protocol.manifest_rules import MAX_ENTRIES, Kinds, check_config, check_link, check_sizes
@@ -81,7 +81,7 @@ def _look(path: str, item: os.DirEntry[bytes]) -> Found:
         return Found(path, Folder)
     if stat.S_ISLNK(status.st_mode):
         return Found(path, Link, target=_text(os.readlink(item.path)))  # noqa: PTH115  # bytes, no Path
-    refuse_special(path, status.st_mode)
+    refuse_unfit(path, status)
     return Found(path, File, size=status.st_size, mode=0o755 if status.st_mode & 0o100 else 0o644)
 
 

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clarion_protocol.amounts import Size
 from clarion_protocol.errors import BadManifest, OperatorError
+from clarion_protocol.manifest_rules import MAX_FILE_BYTES
 from clarion_protocol.words import is_version
 
 GIT_TIMEOUT = 120.0
@@ -150,13 +152,13 @@ def _copy_one(source: Path, target: Path, path: str) -> None:
     elif stat.S_ISLNK(status.st_mode):
         target.symlink_to(source.readlink())
     else:
-        refuse_special(path, status.st_mode)
+        refuse_unfit(path, status)
         shutil.copyfile(source, target, follow_symlinks=False)
         target.chmod(0o755 if status.st_mode & 0o100 else 0o644)
 
 
-def refuse_special(path: str, mode: int) -> None:
-    """Refuse what is no plain file, and plain files with special bits.
+def refuse_unfit(path: str, status: os.stat_result) -> None:
+    """Refuse what is no plain file, and plain files that are too large or have special bits.
 
     Raises:
         BadManifest: says what `path` is.
@@ -167,7 +169,9 @@ def refuse_special(path: str, mode: int) -> None:
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
     }
-    if kind := kinds.get(stat.S_IFMT(mode)):
+    if kind := kinds.get(stat.S_IFMT(status.st_mode)):
         raise BadManifest(f"{path!r} is {kind}; a package holds files, folders and links", hint="Leave it out.")
-    if mode & (stat.S_ISUID | stat.S_ISGID):
+    if status.st_size > MAX_FILE_BYTES:
+        raise BadManifest(f"{path!r} is larger than {Size(MAX_FILE_BYTES)}", hint="Leave it out.")
+    if status.st_mode & (stat.S_ISUID | stat.S_ISGID):
         raise BadManifest(f"{path!r} has the setuid or setgid bit", hint=f"Run: chmod ug-s {path}")
