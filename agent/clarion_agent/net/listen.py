@@ -38,14 +38,14 @@ class Listener:
         self._bell = Bell()
         self._pause = self._rhythm.shortest_pause
         self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="listener", daemon=True)
         self.last_turn = time.monotonic()
         self.last_beacon = 0.0
         self.is_up = False
 
     def start(self) -> None:
         """Begin to listen."""
-        self._thread.start()
+        self.thread.start()
 
     def wake(self) -> None:
         """Have the outbox looked at now. Any thread."""
@@ -55,7 +55,7 @@ class Listener:
         """Close the line and end the thread; what waits in the outbox stays there."""
         self._is_stopping = True
         self._bell.ring()
-        self._thread.join()
+        self.thread.join()
         self._context.term()
         self._bell.close()
 

@@ -134,6 +134,11 @@ class Outbox:
             _log.warning("outbox.full", forgotten=oldest, kept=len(self._waiting))
 
 
+def count_waiting(folder: Path) -> int:
+    """Return how many reports lie in an outbox that another process may be using."""
+    return sum(path.suffix in {_OUTCOME, _STEP} for path in folder.iterdir()) if folder.is_dir() else 0
+
+
 def _read_folder(folder: Path) -> dict[int, Path]:
     """Return the queued reports by sequence number, in order; half-written files are removed."""
     found: dict[int, Path] = {}

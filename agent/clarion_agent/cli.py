@@ -1,0 +1,133 @@
+"""`clarion-agent`: join a cluster, run, say how things are.
+
+Each verb loads only what it needs, because a server starts it often and has other work.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 5 another agent is in the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clarion_protocol.errors import Blocked, ClarionError, HostError, OperatorError
+from clarion_protocol.words import ExitCode
+
+_DEFAULT_CONFIG = "/etc/clarion-agent/agent.toml"
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Return the exit code of the command line `arguments`."""
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+    try:
+        return int(options.verb(options) or ExitCode.COMMITTED)
+    except ClarionError as error:
+        return _complain(error)
+    except OSError as error:
+        return _complain(HostError(str(error), hint="Run it as root, and check 'df -h' and the folder's owner."))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clarion-agent",
+        description="The agent: receives signed deployments and carries them out on this server.",
+        epilog="A new server: 'clarion hosts invite NAME -e ENVIRONMENT' on the controller, 'clarion-agent join TOKEN' "
+        "here, then 'systemctl enable --now clarion-agent'.",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--config", type=Path, metavar="FILE", default=Path(_DEFAULT_CONFIG), help=_CONFIG_HELP)
+    verbs = parser.add_subparsers(required=True, metavar="VERB", title="verbs")
+    _join_options(verbs.add_parser("join", help="make this server part of a cluster", description=_JOIN))
+    _run_options(verbs.add_parser("run", help="run until stopped (what the systemd unit does)", description=_RUN))
+    _status_options(verbs.add_parser("status", help="say how this server stands", description=_STATUS))
+    return parser
+
+
+def _join_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "token", metavar="TOKEN", help="what 'clarion hosts invite' printed; - reads it from standard input"
+    )
+    verb.add_argument(
+        "--name", default="", help="what to call this server (default: the token's name, or the machine's)"
+    )
+    _config_option(verb)
+    verb.set_defaults(verb=_join)
+
+
+def _run_options(verb: argparse.ArgumentParser) -> None:
+    _config_option(verb)
+    verb.set_defaults(verb=_run)
+
+
+def _status_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="for programs: one JSON object")
+    _config_option(verb)
+    verb.set_defaults(verb=_status)
+
+
+def _config_option(verb: argparse.ArgumentParser) -> None:
+    # Suppressed, so that the one before the verb counts where this one is not given.
+    verb.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=_CONFIG_HELP)
+
+
+def _join(options: argparse.Namespace) -> None:
+    from clarion_agent.config import load_config  # noqa: PLC0415
+    from clarion_agent.daemon import first_refresh  # noqa: PLC0415
+    from clarion_agent.net.join import join  # noqa: PLC0415
+    from clarion_protocol.invite import read_token  # noqa: PLC0415
+
+    config = load_config(options.config)
+    text = sys.stdin.readline() if options.token == "-" else options.token  # noqa: S105
+    record = join(read_token(text), options.name, config.state, first_refresh(config))
+    _say(f"This server is now {record.name!r} in {record.environment}, host {record.host}.")
+    _say("Start the agent: systemctl enable --now clarion-agent")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from clarion_agent.config import load_config  # noqa: PLC0415
+    from clarion_agent.daemon import run_agent  # noqa: PLC0415
+
+    run_agent(load_config(options.config))
+
+
+def _status(options: argparse.Namespace) -> int:
+    from clarion_agent.config import load_config  # noqa: PLC0415
+    from clarion_agent.status import as_json, as_text, read_status  # noqa: PLC0415
+
+    status = read_status(load_config(options.config))
+    _say(as_json(status) if options.json else as_text(status))
+    return ExitCode.COMMITTED if status.is_joined and status.is_running else ExitCode.FAILED
+
+
+def _complain(error: ClarionError) -> int:
+    sys.stderr.write(f"error: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+    if isinstance(error, Blocked):
+        return ExitCode.BLOCKED
+    return ExitCode.USAGE if isinstance(error, OperatorError) else ExitCode.FAILED
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return f"clarion-agent {version('clarion')}"
+
+
+_CONFIG_HELP = f"what this server lets Clarion do (default: {_DEFAULT_CONFIG})"
+_JOIN = "Makes this server's keys, shows them to the controller that the token names, and keeps what it answers."
+_RUN = "Listens for signed deployments and carries them out until it is stopped (SIGTERM or SIGINT)."
+_STATUS = "Reads this server's own files; asks nobody. Exit code 1 if it has not joined or no agent runs."
