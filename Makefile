@@ -7,7 +7,8 @@ INSTALLED := .venv/.installed
 
 # What the lab boots its servers with; Debian's names.
 LAB_PACKAGES := mmdebstrap debian-archive-keyring systemd-container systemd dbus iproute2 nftables \
-	strace e2fsprogs util-linux python3 python3-venv
+	strace e2fsprogs util-linux curl python3 python3-venv
+APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-upgrade --no-install-recommends
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint bench deb constraints lab-deps clean
@@ -39,8 +40,7 @@ constraints:  ## pin every dependency anew: versions and hashes
 	packaging/pin-dependencies
 
 lab-deps:  ## install what the lab's servers need from Debian (root)
-	@dpkg-query --show --showformat='' $(LAB_PACKAGES) 2>/dev/null || \
-		{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(LAB_PACKAGES); }
+	@$(APT_INSTALL) $(LAB_PACKAGES) || { apt-get update -q && $(APT_INSTALL) $(LAB_PACKAGES); }
 
 clean:  ## remove everything that was built, downloaded or cached
 	rm -rf .venv .venvs build dist demo-run bench.json
