@@ -38,11 +38,19 @@ _BACK = {HostStatus.ROLLED_BACK, HostStatus.FAILED, HostStatus.SKIPPED, HostStat
 
 @dataclass(frozen=True)
 class Moment:
-    """What a decision depends on beside the state: the time, when each host was last heard, what silence means."""
+    """What a decision depends on beside the state: the time, when each host was last heard, what silence means.
+
+    `listening_since` is when the controller was started: before, it could not hear anybody.
+    """
 
     now: float
     heard: Mapping[str, float]
     unreachable_after: float = UNREACHABLE_AFTER
+    listening_since: float = 0.0
+
+    def silence(self, host: str) -> float:
+        """Return for how long (s) a host was not heard from, while somebody listened."""
+        return self.now - max(self.heard.get(host, 0.0), self.listening_since)
 
 
 def decide(state: RolloutState, moment: Moment) -> list[AnyEvent]:
@@ -149,9 +157,9 @@ def _is_awaited(state: RolloutState, host: HostState) -> bool:
 
 def _silence(id_: str, host: HostState, moment: Moment) -> str:
     """Return why a host that is awaited counts as lost, or nothing."""
-    silent = moment.now - moment.heard.get(id_, 0.0)
+    silent = moment.silence(id_)
     if silent > moment.unreachable_after:
-        return f"not heard from for {in_words(silent)}" if id_ in moment.heard else "never heard from"
+        return f"not heard from for {in_words(silent)}"
     unused = host.status is HostStatus.STAGED and host.told is Verb.LEASE
     if unused and moment.now > host.lease_until + LEASE_GRACE:
         return "its lease ran out without a word from it"

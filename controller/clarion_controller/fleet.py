@@ -140,9 +140,9 @@ def _problems(fleet: Fleet) -> Iterable[tuple[str, tuple[str, ...]]]:
     ports: dict[int, str] = {}
     for key in ("signal_port", "report_port", "join_port", "package_port"):
         port = getattr(fleet.controller, key)
-        if not 0 <= port <= 65_535:
-            yield f"{port} is no port (0 to 65535)", ("controller", key)
-        if port and port in ports:
+        if not 1 <= port <= 65_535:
+            yield f"{port} is no port (1 to 65535)", ("controller", key)
+        if port in ports:
             yield f"{port} is already the {ports[port]}", ("controller", key)
         ports[port] = key
     for name, environment in fleet.environment.items():

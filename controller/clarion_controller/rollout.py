@@ -74,10 +74,9 @@ class Broadcaster(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """What rollouts are told once: whose keys sign, who gets beacons, what counts as silence (s), what time it is."""
+    """What rollouts are told once: whose keys sign, what counts as silence (s), what time it is."""
 
     signer: Signer
-    environments: tuple[str, ...]
     unreachable_after: float = UNREACHABLE_AFTER
     clock: Callable[[], float] = time.time
 
@@ -94,8 +93,12 @@ class Rollouts:
         self._beaconed = 0.0
         self.streams = Streams(log)
         self.refused: Counter[str] = Counter()
-        # While the controller was away it could not hear anybody: silence begins to count now.
-        self._heard = {host.id: self._now for environment in settings.environments for host in roster.of(environment)}
+        self._heard: dict[str, float] = {}
+        self._listening_since = self._now
+
+    @property
+    def _now(self) -> float:
+        return self._settings.clock()
 
     async def run(self, inbox: Inbox) -> None:
         """Take turns until cancelled; a turn that fails changed nothing and is taken again."""
@@ -172,9 +175,9 @@ class Rollouts:
         self._heard.pop(host.id, None)
         self._advance(self._now)
 
-    def last_heard(self, host: str) -> float | None:
-        """Return when this controller last heard of a host, since it was started."""
-        return self._heard.get(host)
+    def is_connected(self, host: str) -> bool:
+        """Return whether a host was heard from lately."""
+        return self._now - self._heard.get(host, 0.0) <= self._settings.unreachable_after
 
     async def wait_for_change(self, patience: float) -> None:
         """Return when any deployment has changed, or after `patience` seconds."""
@@ -182,10 +185,6 @@ class Rollouts:
             await asyncio.wait_for(self._changed.wait(), patience)
         except asyncio.TimeoutError:
             return
-
-    @property
-    def _now(self) -> float:
-        return self._settings.clock()
 
     def _record_reports(self, collected: Collected, now: float) -> None:
         said = defaultdict(list)
@@ -209,7 +208,7 @@ class Rollouts:
 
     def _advance(self, now: float) -> None:
         """Decide, record, do, until there is nothing to do."""
-        moment = Moment(now, self._heard, self._settings.unreachable_after)
+        moment = Moment(now, self._heard, self._settings.unreachable_after, self._listening_since)
         for _ in range(MAX_ROUNDS):
             decided = [(walk, decide(walk.state, moment)) for walk in self.streams.walks()]
             orders = [(walk, self._numbered(walk, actions, now)) for walk, actions in decided if actions]
@@ -275,7 +274,7 @@ class Rollouts:
         if now - self._beaconed < BEACON_INTERVAL_S:
             return
         self._beaconed = now
-        for environment in self._settings.environments:
+        for environment in self._roster.environments():
             heads = self.streams.heads(environment)
             self._gateway.broadcast(environment, self._settings.signer.beacon(environment, heads, now))
 

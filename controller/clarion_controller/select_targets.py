@@ -3,7 +3,8 @@
 - With a discoverer, the fleet is what it finds; one that is enrolled but not found is
   not touched. Without, the fleet is whoever is enrolled in the environment.
 - A host that should be there and has no agent is counted, never forgotten.
-- Everybody, unfiltered, is written as `all`: then hosts that join later belong to it, too.
+- Everybody, unfiltered, is written as `all`: then hosts that join later belong to it, too. Names that were asked
+  for are written as ids, so that what a deployer signs never grows.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def select_targets(
             hint=f"Run 'clarion hosts -e {request.environment}' to see them, 'clarion hosts invite' to add one.",
         )
     absent = sorted(name for name in wanted if name not in enrolled)
-    is_everybody = set(wanted) >= {*fleet, *enrolled}
+    is_everybody = request.names is None and set(fleet) >= set(enrolled)
     targets = Targets(all=True) if is_everybody else Targets(hosts=sorted(hosts))
     return Selection(targets, hosts, absent)
 

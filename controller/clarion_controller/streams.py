@@ -17,6 +17,7 @@ from clarion_controller.state.rollout_state import RolloutState, apply, begin
 from clarion_controller.state.rows import StoredDeployment
 from clarion_protocol import dsse
 from clarion_protocol.documents import Deployment, Head, read
+from clarion_protocol.errors import BadEnvelope
 from clarion_protocol.words import DeploymentStatus, Verb
 
 MAX_LOOKED_AT = 50
@@ -114,14 +115,15 @@ class Streams:
                 )
 
     def _load(self, stream: str) -> Iterator[Walk]:
-        newest = self._log.history(stream, limit=MAX_LOOKED_AT)
-        for place, stored in enumerate(newest):
-            if place and stored.status not in _GOOD:
-                continue
-            walk = Walk(replay(stored, self._log.events_of(stored.id)), stored.envelope)
-            yield walk
-            if stored.status in _GOOD and walk.state.deployment.targets.all:
-                return
+        newest, *older = self._log.history(stream, limit=MAX_LOOKED_AT)
+        yield self._walk(newest)
+        if newest.status in _GOOD and document_in(newest.envelope).targets.all:
+            return
+        candidates = [stored for place, stored in enumerate(older) if stored.status in _GOOD or not place]
+        yield from _still_needed([self._walk(stored) for stored in candidates])
+
+    def _walk(self, stored: StoredDeployment) -> Walk:
+        return Walk(replay(stored, self._log.events_of(stored.id)), stored.envelope)
 
 
 def replay(stored: StoredDeployment, happened: list[AnyEvent]) -> RolloutState:
@@ -133,13 +135,26 @@ def replay(stored: StoredDeployment, happened: list[AnyEvent]) -> RolloutState:
 
 
 def document_in(envelope: bytes) -> Deployment:
-    """Return the deployment in an envelope that was verified before it was recorded."""
-    return read(base64.b64decode(dsse.parse(envelope).payload), Deployment)
+    """Return the deployment in an envelope, verified or not: who has not verified it may only look.
+
+    Raises:
+        BadEnvelope: there is no deployment in it.
+    """
+    outer = dsse.parse(envelope)
+    if outer.payloadType != Deployment.payload_type:
+        raise BadEnvelope(f"payload type {outer.payloadType[:100]!r} where a deployment is due")
+    try:
+        payload = base64.b64decode(outer.payload, validate=True)
+    except ValueError as error:
+        raise BadEnvelope(f"not base64: {error}") from error
+    return read(payload, Deployment)
 
 
 def _still_needed(walks: list[Walk]) -> Iterator[Walk]:
-    for walk in walks:
-        if walk.state.status in _GOOD:
+    """Return the one before the newest (its hosts may still report), and the good ones back to one for everybody."""
+    for place, walk in enumerate(walks):
+        is_good = walk.state.status in _GOOD
+        if is_good or not place:
             yield walk
-            if walk.state.deployment.targets.all:
-                return
+        if is_good and walk.state.deployment.targets.all:
+            return

@@ -201,7 +201,7 @@ class FakeFleet:
             deployers=[self.deployer.public_hex], signals=[signal_key.public_hex], beacons=[beacon_key.public_hex],
         )  # fmt: skip
         signer = Signer(CLUSTER, signal_key, beacon_key)
-        self.settings = Settings(signer, (ENVIRONMENT,), unreachable_after, self.clock)
+        self.settings = Settings(signer, unreachable_after, self.clock)
         self.folder = folder
         self.hosts: dict[str, FakeHost] = {}
         self.broadcasts: list[bytes] = []

@@ -68,6 +68,10 @@ class Roster:
         found = [host for host in list(self._hosts.values()) if host.environment == environment]
         return sorted(found, key=lambda host: host.name)
 
+    def environments(self) -> set[str]:
+        """Return the environments that have hosts."""
+        return {host.environment for host in list(self._hosts.values())}
+
     def named(self, environment: str, name: str) -> Host | None:
         """Return the host of that name in an environment."""
         return next((host for host in self.of(environment) if host.name == name), None)
@@ -149,7 +153,7 @@ class Roster:
         if self.named(invitation.environment, request.name):
             raise JoinRefused(
                 f"a host {request.name} is already enrolled in {invitation.environment}",
-                hint=f"Run 'clarion hosts remove {request.name} -e {invitation.environment}' if it was replaced.",
+                hint=f"Run 'clarion hosts revoke {request.name} -e {invitation.environment}' if it was replaced.",
             )
         keys = {key for host in list(self._hosts.values()) for key in (host.sign_key, host.transport_key)}
         if keys & {request.sign_key, request.transport_key}:

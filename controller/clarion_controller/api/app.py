@@ -1,0 +1,221 @@
+"""The API's routes, each a few lines: read, ask the controller, show. The table is in `answers`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from typing import Annotated, Any
+
+from litestar import Litestar, Request, delete, get, post
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from clarion_controller.api.answers import (
+    DeploymentAnswer,
+    FleetAnswer,
+    HostAnswer,
+    InviteAnswer,
+    InviteRequest,
+    LogAnswer,
+    PlanAnswer,
+    PlanRequest,
+    StreamAnswer,
+)
+from clarion_controller.api.errors import answer_clarion, answer_fault, answer_http
+from clarion_controller.api.orders import abort, pause, resume
+from clarion_controller.api.views import Views
+from clarion_controller.cluster import Cluster
+from clarion_controller.fleet import unknown
+from clarion_controller.history import History
+from clarion_controller.inviting import Inviter
+from clarion_controller.planning import Planner
+from clarion_controller.rollout import Rollouts
+from clarion_controller.state.log import StateLog
+from clarion_controller.state.rollout_state import RolloutState
+from clarion_controller.state.roster import Host, Roster
+from clarion_protocol.errors import ClarionError
+from clarion_protocol.words import stream_of
+
+MAX_BODY = 1 << 20
+MAX_WAIT = 30.0
+MAX_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything that the routes need of the controller."""
+
+    cluster: Cluster
+    rollouts: Rollouts
+    roster: Roster
+    log: StateLog
+    history: History
+    planner: Planner
+    inviter: Inviter
+    views: Views
+    revoke: Callable[[Host], None]
+
+
+TheDesk = NamedDependency[Desk]
+Asked = FromQuery[str | None]
+DeploymentId = FromPath[str]
+Seconds = Annotated[float, QueryParameter(ge=0, le=MAX_WAIT)]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)]
+
+
+@get("/v1/fleet")
+async def fleet(desk: TheDesk) -> FleetAnswer:
+    """Say who this controller is."""
+    name = desk.cluster.fleet.cluster.name
+    return FleetAnswer(desk.cluster.id, name, version_of("clarion"), sorted(desk.cluster.fleet.environment))
+
+
+@get("/v1/hosts")
+async def hosts(desk: TheDesk, environment: Asked = None, app: Asked = None) -> list[HostAnswer]:
+    """List hosts: all, those of an environment, those on which an app runs."""
+    found = [host for each in _environments(desk, environment) for host in desk.views.hosts(each)]
+    return [host for host in found if app is None or any(running.app == app for running in host.running)]
+
+
+@delete("/v1/hosts/{name:str}", status_code=200)
+async def revoke_host(desk: TheDesk, name: FromPath[str], environment: FromQuery[str]) -> HostAnswer:
+    """Shut a host out; what runs there goes on running."""
+    desk.cluster.fleet.in_environment(environment)
+    host = desk.roster.named(environment, name)
+    if host is None:
+        known = [each.name for each in desk.roster.of(environment)]
+        raise unknown("host", name, known, hint=f"Run 'clarion hosts -e {environment}' to see them.")
+    answer = desk.views.host(host)
+    desk.revoke(host)
+    return answer
+
+
+@post("/v1/invites", status_code=200)
+async def invite(desk: TheDesk, data: JSONBody[InviteRequest]) -> InviteAnswer:
+    """Make a join token."""
+    return desk.inviter.invite(data)
+
+
+@post("/v1/plan", status_code=200)
+async def plan(desk: TheDesk, data: JSONBody[PlanRequest]) -> PlanAnswer:
+    """Draw a deployment up."""
+    return desk.planner.plan(data)
+
+
+@post("/v1/deployments", status_code=200)
+async def order(desk: TheDesk, request: Request[Any, Any, Any]) -> DeploymentAnswer:
+    """Take a signed deployment on."""
+    envelope = await request.body()
+    deployment, selection = desk.planner.take(envelope)
+    return desk.views.deployment(desk.rollouts.accept(deployment, envelope, selection).state)
+
+
+@get("/v1/deployments")
+async def deployments(
+    desk: TheDesk, environment: Asked = None, app: Asked = None, limit: Limit = 20
+) -> list[DeploymentAnswer]:
+    """List deployments, newest first."""
+    states = [state for stream in _streams(desk, environment, app) for state in desk.history.of(stream, limit)]
+    states.sort(key=lambda state: (state.accepted_at, state.deployment.seq), reverse=True)
+    return [desk.views.deployment(state) for state in states[:limit]]
+
+
+@get("/v1/deployments/{deployment_id:str}")
+async def deployment(
+    desk: TheDesk, deployment_id: DeploymentId, revision: FromQuery[int | None] = None, wait: Seconds = 0.0
+) -> DeploymentAnswer:
+    """Show one deployment; with `revision` and `wait`, when it has gone beyond that revision."""
+    state = desk.history.find(deployment_id)
+    ends = time.monotonic() + wait
+    while revision is not None and state.revision <= revision and (left := ends - time.monotonic()) > 0:
+        await desk.rollouts.wait_for_change(left)
+        state = desk.history.state(state.deployment.id)
+    return desk.views.deployment(state)
+
+
+@post("/v1/deployments/{deployment_id:str}/{verb:str}", status_code=200)
+async def give_order(
+    desk: TheDesk, deployment_id: DeploymentId, verb: FromPath[str], actor: FromQuery[str] = ""
+) -> DeploymentAnswer:
+    """Abort, pause or resume a deployment."""
+    orders = {"abort": abort, "pause": pause, "resume": resume}
+    if verb not in orders:
+        raise unknown("order", verb, orders, hint="Run 'clarion --help'.")
+    state = desk.history.find(deployment_id)
+    event = orders[verb](state, actor, time.time())
+    walk = desk.rollouts.streams.find(state.deployment.id)
+    if walk:
+        desk.rollouts.order(walk, event)
+    return desk.views.deployment(desk.history.state(state.deployment.id))
+
+
+@get("/v1/deployments/{deployment_id:str}/logs")
+async def logs(desk: TheDesk, deployment_id: DeploymentId, host: Asked = None) -> list[LogAnswer]:
+    """Show what hosts reported of each step."""
+    state = desk.history.find(deployment_id)
+    entries = desk.log.logs(state.deployment.id, _host_id(state, host) if host else None)
+    return [desk.views.log(entry) for entry in entries]
+
+
+@get("/v1/status")
+async def status(desk: TheDesk, environment: Asked = None, app: Asked = None) -> list[StreamAnswer]:
+    """Show what is wanted and what runs."""
+    _streams(desk, environment, app)
+    found = [walks for each in _environments(desk, environment) for walks in desk.rollouts.streams.of(each)]
+    answers = [desk.views.stream(walks) for walks in found if app in (None, walks[0].state.deployment.app)]
+    return sorted(answers, key=lambda answer: (answer.environment, answer.app))
+
+
+def create_app(desk: Desk) -> Litestar:
+    """Return the API of a controller, to be served on its Unix socket."""
+
+    async def the_desk() -> Desk:
+        return desk
+
+    return Litestar(
+        [fleet, hosts, revoke_host, invite, plan, order, deployments, deployment, give_order, logs, status],
+        dependencies={"desk": Provide(the_desk)},
+        exception_handlers={ClarionError: answer_clarion, HTTPException: answer_http, Exception: answer_fault},
+        openapi_config=None,
+        request_max_body_size=MAX_BODY,
+        logging_config=None,
+    )
+
+
+def _environments(desk: Desk, environment: str | None) -> list[str]:
+    """Return the environment that was asked for, or all.
+
+    Raises:
+        UnknownName: there is no such environment.
+    """
+    if environment is None:
+        return sorted(desk.cluster.fleet.environment)
+    desk.cluster.fleet.in_environment(environment)
+    return [environment]
+
+
+def _streams(desk: Desk, environment: str | None, app: str | None) -> list[str]:
+    """Return the streams that were asked for.
+
+    Raises:
+        UnknownName: there is no such environment or app.
+    """
+    environments = _environments(desk, environment)
+    streams = [walks[0].state.deployment.stream for each in environments for walks in desk.rollouts.streams.of(each)]
+    if app is None:
+        return streams
+    wanted = {stream_of(each, app) for each in environments}
+    if not wanted & set(streams):
+        desk.cluster.releases(app)
+    return [stream for stream in streams if stream in wanted]
+
+
+def _host_id(state: RolloutState, name: str) -> str:
+    by_name = {host.name: id_ for id_, host in state.hosts.items()}
+    if name not in by_name:
+        hint = f"Run 'clarion status {state.deployment.app} -e {state.deployment.environment}' to see them."
+        raise unknown("host in this deployment", name, by_name, hint=hint)
+    return by_name[name]

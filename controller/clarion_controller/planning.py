@@ -1,0 +1,180 @@
+"""From what an operator asks for to the deployment that a deployer signs; and back, when it comes signed.
+
+The controller draws it up because it knows what is published, who is enrolled and what
+came before. It cannot order it: the deployer's key never is here. What comes back is
+judged by the very rules that agents judge by.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from clarion_controller.api.answers import PlanAnswer, PlanRequest
+from clarion_controller.cluster import Cluster
+from clarion_controller.history import History
+from clarion_controller.rollout import Rollouts
+from clarion_controller.select_targets import Selection, TargetRequest, select_targets
+from clarion_controller.state.roster import Host, Roster
+from clarion_controller.streams import document_in
+from clarion_protocol.documents import Deployment, Plan
+from clarion_protocol.errors import NothingMatches, StaleSequence, UnknownName, UnknownPackage
+from clarion_protocol.policy import Policy
+from clarion_protocol.published import Release
+from clarion_protocol.trust import Floor, Standpoint, accept_deployment
+from clarion_protocol.words import Intent, Strategy, new_id, stream_of
+
+VALIDITY = 30 * 86_400
+_MAX_REMEMBERED = 256
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Draws deployments up, and takes them back when they are signed."""
+
+    cluster: Cluster
+    rollouts: Rollouts
+    roster: Roster
+    history: History
+    clock: Callable[[], float] = time.time
+    # The document names hosts by id, and a host without agent has none: who was missing is remembered here.
+    _absent: OrderedDict[str, list[str]] = field(default_factory=OrderedDict)
+
+    def plan(self, request: PlanRequest) -> PlanAnswer:
+        """Return the deployment that `request` would be; nothing is changed.
+
+        Raises:
+            UnknownName: no such app, version, environment or host.
+            NothingMatches: there is nothing to deploy to, or nothing to go back to.
+        """
+        policy = self.cluster.policy(request.environment)
+        release = self._release(request)
+        selection = self._select(TargetRequest(request.environment, request.hosts))
+        deployment = self._draw_up(request, release, selection, policy)
+        self._remember(deployment.id, selection)
+        hosts = [host for id_ in selection.hosts if (host := self.roster.get(id_))]
+        return PlanAnswer(
+            deployment=deployment,
+            targets=sorted([*selection.hosts.values(), *selection.absent]),
+            without_agent=selection.absent,
+            not_connected=sorted(host.name for host in hosts if not self.rollouts.is_connected(host.id)),
+            running=running_versions(hosts, request.app),
+        )
+
+    def take(self, envelope: bytes) -> tuple[Deployment, Selection]:
+        """Return the deployment that deployers signed and the hosts it is for, ready for `Rollouts.accept`.
+
+        Raises:
+            SignalError: not genuine, not allowed, or another deployment came first.
+            UnknownName: an environment or host that is not there any more.
+            UnknownPackage: not what is published.
+        """
+        claimed = document_in(envelope)
+        policy = self.cluster.policy(claimed.environment)
+        selection = self._selection_of(claimed)
+        due = self.rollouts.streams.next_deployment_seq(claimed.stream)
+        at = Standpoint(next(iter(selection.hosts)), policy, self.clock())
+        try:
+            deployment = accept_deployment(envelope, at, Floor(policy.epoch, due - 1)).deployment
+        except StaleSequence as error:
+            raise _came_late(claimed, due) from error
+        if deployment.seq != due:
+            raise _came_late(deployment, due)
+        self._check_release(deployment)
+        return deployment, selection
+
+    def _release(self, request: PlanRequest) -> Release:
+        version = request.version
+        if version is None:
+            if request.intent is Intent.INSTALL:
+                raise UnknownName("no version was named", hint=f"Run 'clarion packages {request.app}' to see them.")
+            self.cluster.releases(request.app)
+            version = self.history.before_current(stream_of(request.environment, request.app))
+        return self.cluster.release(request.app, version)
+
+    def _draw_up(self, request: PlanRequest, release: Release, selection: Selection, policy: Policy) -> Deployment:
+        now = int(self.clock())
+        stream = stream_of(request.environment, request.app)
+        is_rollback = request.intent is Intent.ROLLBACK
+        plan = request.plan or self._strategy(request, selection)
+        return Deployment(
+            id=new_id(),
+            cluster=self.cluster.id,
+            environment=request.environment,
+            stream=stream,
+            epoch=policy.epoch,
+            seq=self.rollouts.streams.next_deployment_seq(stream),
+            app=release.app,
+            version=release.version,
+            release=release.release,
+            path=release.path,
+            length=release.length,
+            sha256=release.sha256,
+            targets=selection.targets,
+            plan=plan,
+            intent=request.intent,
+            go_back_to=None if is_rollback else self.history.last_good(stream, but=release.version),
+            issued_at=now,
+            not_before=now,
+            expires=now + min(VALIDITY, policy.limits.max_deployment_validity),
+            actor=request.actor,
+            reason=request.reason,
+        )
+
+    def _strategy(self, request: PlanRequest, selection: Selection) -> Plan:
+        plan = self.cluster.fleet.in_environment(request.environment).strategy.plan()
+        if request.intent is Intent.INSTALL:
+            return plan
+        # Going back is what one does when things are bad: one host that cannot must not hold up the others.
+        everybody = len(selection.hosts) + len(selection.absent)
+        return replace(
+            plan, type=Strategy.ALL_AT_ONCE, max_failures=everybody, max_unreachable="100%", auto_rollback=False
+        )
+
+    def _select(self, request: TargetRequest) -> Selection:
+        discovered = self.cluster.discovered(request.environment)
+        enrolled = {host.name: host.id for host in self.roster.of(request.environment)}
+        return select_targets(request, discovered, enrolled)
+
+    def _selection_of(self, deployment: Deployment) -> Selection:
+        if deployment.targets.all:
+            return self._select(TargetRequest(deployment.environment))
+        hosts = [self._enrolled(id_, deployment) for id_ in deployment.targets.hosts]
+        if not hosts:
+            raise NothingMatches("this deployment names no host", hint="Plan it again: 'clarion deploy'.")
+        absent = self._absent.get(deployment.id, [])
+        return Selection(deployment.targets, {host.id: host.name for host in hosts}, absent)
+
+    def _enrolled(self, id_: str, deployment: Deployment) -> Host:
+        host = self.roster.get(id_)
+        if host is None or host.environment != deployment.environment:
+            raise UnknownName(f"host {id_} left {deployment.environment} since this was planned", hint="Plan it again.")
+        return host
+
+    def _check_release(self, deployment: Deployment) -> None:
+        release = self.cluster.published(deployment.app, deployment.version, deployment.sha256)
+        said = (deployment.release, deployment.path, deployment.length)
+        if said != (release.release, release.path, release.length):
+            raise UnknownPackage(f"{deployment.app} {deployment.version} is published as release {release.release}")
+
+    def _remember(self, id_: str, selection: Selection) -> None:
+        self._absent[id_] = selection.absent
+        while len(self._absent) > _MAX_REMEMBERED:
+            self._absent.popitem(last=False)
+
+
+def running_versions(hosts: list[Host], app: str) -> dict[str, int]:
+    """Return on how many hosts each version of an app runs, by their own reports."""
+    reports = (host.last_report for host in hosts if host.last_report)
+    return dict(Counter(running.version for report in reports for running in report.running if running.app == app))
+
+
+def _came_late(deployment: Deployment, due: int) -> StaleSequence:
+    return StaleSequence(
+        f"this is deployment {deployment.seq} of {deployment.stream} where {due} is due: another came first",
+        hint="Look at it with 'clarion status', then deploy again.",
+    )

@@ -1,0 +1,237 @@
+"""`clarion serve`: one process, one event loop, until SIGTERM.
+
+1. hold the lock       one controller to a home
+2. open the state      migrate, replay
+3. bind everything     the API's socket, the package port, the gateway's ports, the join port
+4. say READY           only now, when every port answers
+5. run                 rollouts, API, packages, fresh metadata
+6. stop                in the opposite order; what hosts send meanwhile they send again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from clarion_agent.net.notify_systemd import Systemd
+from clarion_controller.api.app import Desk, create_app
+from clarion_controller.api.views import Views
+from clarion_controller.cluster import Cluster
+from clarion_controller.enrolment import RosterEnrolment
+from clarion_controller.gateway.enrol import JoinPort, JoinPortSettings
+from clarion_controller.gateway.gateway import Gateway, GatewaySettings
+from clarion_controller.history import History
+from clarion_controller.inbox import Inbox
+from clarion_controller.inviting import Inviter
+from clarion_controller.key_files import KeyFolder
+from clarion_controller.package_http import PackageStore
+from clarion_controller.planning import Planner
+from clarion_controller.process import log_to_stderr, only_one, tcp_socket, unix_socket
+from clarion_controller.rollout import Rollouts, Settings
+from clarion_controller.sign import Signer
+from clarion_controller.state.database import open_database
+from clarion_controller.state.log import StateLog
+from clarion_controller.state.roster import Host, Roster
+from clarion_protocol.errors import ClarionError
+from clarion_protocol.transport_keys import TransportKey
+
+FRESHEN_INTERVAL = 600.0
+SHUTDOWN_GRACE = 5
+
+_log = structlog.get_logger(__name__)
+
+
+def serve(home: Path, api: Path | None = None) -> None:
+    """Run the controller of `home` until SIGTERM or SIGINT; its API listens at `api`.
+
+    Raises:
+        NoCluster: there is no cluster in `home`.
+        BadConfig: fleet.toml, a key, the database or a port cannot be used.
+        Blocked: another controller runs on this home.
+    """
+    log_to_stderr()
+    asyncio.run(_until_stopped(home, api or home / "run" / "controller.sock"))
+
+
+async def _until_stopped(home: Path, api: Path) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    systemd = Systemd()
+    async with running(home, api) as controller:
+        fleet = controller.cluster.fleet
+        systemd.ready(f"serving {fleet.cluster.name}: {', '.join(fleet.environment)}")
+        _log.info("controller.ready", home=str(home), api=str(api), cluster=controller.cluster.id)
+        alive = asyncio.create_task(_say_alive(systemd))
+        try:
+            await _first(stop, controller)
+        finally:
+            systemd.stopping()
+            alive.cancel()
+    _log.info("controller.stopped")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A controller that serves: what it is about, and the tasks that must not end."""
+
+    cluster: Cluster
+    desk: Desk
+    tasks: Sequence[asyncio.Task[None]]
+
+
+@asynccontextmanager
+async def running(home: Path, api: Path) -> AsyncIterator[Running]:
+    """Have a controller serve within a `with` block.
+
+    Raises:
+        NoCluster, BadConfig, Blocked: as for `serve`.
+    """
+    cluster = Cluster.at(home)
+    with ExitStack() as stack:
+        stack.enter_context(only_one(home))
+        keys = KeyFolder(home / "keys")
+        transport = keys.read_transport()
+        at = cluster.at_start
+        api_socket = stack.enter_context(unix_socket(api))
+        package_socket = stack.enter_context(tcp_socket(at.bind, at.package_port))
+        inbox = Inbox()
+        desk = stack.enter_context(_assembled(cluster, keys, transport, inbox))
+        await asyncio.to_thread(_freshen, cluster)
+        servers = [
+            _server(create_app(desk)),
+            _server(PackageStore(home / "store")),
+        ]
+        tasks = [
+            asyncio.create_task(desk.rollouts.run(inbox), name="rollouts"),
+            asyncio.create_task(_keep_fresh(cluster), name="metadata"),
+            asyncio.create_task(servers[0].serve(sockets=[api_socket]), name="api"),
+            asyncio.create_task(servers[1].serve(sockets=[package_socket]), name="packages"),
+        ]
+        try:
+            await _started(servers, tasks)
+            yield Running(cluster, desk, tasks)
+        finally:
+            await _end(servers, tasks)
+
+
+@contextmanager
+def _assembled(cluster: Cluster, keys: KeyFolder, transport: TransportKey, inbox: Inbox) -> Iterator[Desk]:
+    """Put the parts together and open the ports that agents come to."""
+    at, secret = cluster.at_start, bytes.fromhex(transport.secret)
+    loop = asyncio.get_running_loop()
+    database = open_database(cluster.home / "state" / "clarion.db")
+    log = StateLog(database)
+    roster = Roster(database, log)
+    gateway = Gateway(GatewaySettings(at.bind, at.signal_port, at.report_port, secret), roster, inbox.deliver)
+    signer = Signer(cluster.id, keys.read("signal"), keys.read("beacon"))
+    settings = Settings(signer, float(at.unreachable_after))
+    rollouts = Rollouts(settings, log, roster, gateway)
+    history = History(log, rollouts.streams)
+
+    def joined(host: Host) -> None:
+        loop.call_soon_threadsafe(rollouts.host_joined, host)
+
+    def revoke(host: Host) -> None:
+        roster.revoke(host)
+        gateway.forget(host.id)
+        rollouts.host_left(host)
+
+    join_port = JoinPort(JoinPortSettings(at.bind, at.join_port, secret), RosterEnrolment(cluster, roster, joined))
+    with ExitStack() as stack:
+        stack.callback(database.dispose)
+        gateway.start()
+        stack.callback(gateway.stop)
+        join_port.start()
+        stack.callback(join_port.stop)
+        yield Desk(
+            cluster=cluster,
+            rollouts=rollouts,
+            roster=roster,
+            log=log,
+            history=history,
+            planner=Planner(cluster, rollouts, roster, history),
+            inviter=Inviter(cluster, roster, transport.public),
+            views=Views(cluster, rollouts, roster, history),
+            revoke=revoke,
+        )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers: this process has one way to end, and it is not uvicorn's."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def _server(app: object) -> _Server:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=SHUTDOWN_GRACE,
+    )
+    return _Server(config)
+
+
+async def _started(servers: Sequence[_Server], tasks: Sequence[asyncio.Task[None]]) -> None:
+    while not all(server.started for server in servers):
+        for task in tasks:
+            if task.done():
+                task.result()
+        await asyncio.sleep(0.01)
+
+
+async def _first(stop: asyncio.Event, controller: Running) -> None:
+    """Return when it shall stop; raise what ended a task that must not end."""
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([stopped, *controller.tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def _end(servers: Sequence[_Server], tasks: Sequence[asyncio.Task[None]]) -> None:
+    for server in servers:
+        server.should_exit = True
+    for task in tasks:
+        if task.get_name() in ("rollouts", "metadata"):
+            task.cancel()
+    await asyncio.wait(tasks, timeout=2 * SHUTDOWN_GRACE)
+
+
+async def _keep_fresh(cluster: Cluster) -> None:
+    """Sign metadata again before agents refuse it as too old."""
+    while True:
+        await asyncio.sleep(FRESHEN_INTERVAL)
+        await asyncio.to_thread(_freshen, cluster)
+
+
+def _freshen(cluster: Cluster) -> None:
+    try:
+        freshness = cluster.repository.freshen(datetime.now(timezone.utc).replace(microsecond=0))
+    except ClarionError as error:
+        # A publish that holds the lock, a key that is broken: neither may end a controller that leads rollouts.
+        _log.error("metadata.not_renewed", reason=error.message, hint=error.hint)
+        return
+    if freshness.renewed:
+        _log.info("metadata.renewed", roles=freshness.renewed)
+    for role, expires in freshness.needs_key.items():
+        _log.warning("metadata.needs_offline_key", role=role, expires=expires.isoformat())
+
+
+async def _say_alive(systemd: Systemd) -> None:
+    while systemd.watchdog:
+        systemd.alive("serving")
+        await asyncio.sleep(systemd.watchdog / 3)
