@@ -26,6 +26,7 @@ from urllib3.response import BaseHTTPResponse
 from clarion_protocol.errors import BadConfig, ClarionError, StoreMisbehaved, StoreUnavailable
 
 CHUNK = 256 * 1024
+_BROKEN_OFF = "breaks off in the middle"
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "clarion-agent"}
 
 
@@ -116,7 +117,13 @@ class StoreHttp:
         range_header = {"Range": f"bytes={span.offset}-{span.offset + span.length - 1}"}
         with self._response(path, range_header) as response:
             self._check_span(path, span, response)
-            yield from self._body(response, path, span.length)
+            left = span.length
+            for chunk in self._body(response, path, span.length):
+                left -= len(chunk)
+                yield chunk
+            # Without a Content-Length the end of the connection looks like the end of the body.
+            if left:
+                raise AttemptFailed(self._away(_BROKEN_OFF), may_pass=True)
 
     @contextmanager
     def _response(self, path: str, headers: Mapping[str, str]) -> Iterator[BaseHTTPResponse]:
@@ -194,7 +201,7 @@ class StoreHttp:
             raise AttemptFailed(self._away(f"is silent for {self._patience.silence:.0f} s"), may_pass=True) from error
         except ProtocolError as error:
             if any(isinstance(cause, (OSError, urllib3.exceptions.IncompleteRead)) for cause in (error, *error.args)):
-                raise AttemptFailed(self._away("breaks off in the middle"), may_pass=True) from error
+                raise AttemptFailed(self._away(_BROKEN_OFF), may_pass=True) from error
             raise AttemptFailed(self._wrong("does not speak HTTP properly")) from error
         except HTTPError as error:
             raise AttemptFailed(self._wrong(f"cannot be spoken with: {str(error)[:200]}")) from error
@@ -237,10 +244,16 @@ class _Watched(HTTPConnection):
         watchdog = threading.Timer(self.longest, _hang_up, [self.sock])
         watchdog.daemon = True
         watchdog.start()
+        began = time.monotonic()
         try:
-            return super().getresponse()
+            response = super().getresponse()
         finally:
             watchdog.cancel()
+        # Headers that end because the watchdog hung up look complete to http.client.
+        if time.monotonic() - began >= self.longest:
+            response.close()
+            raise ConnectionAbortedError("the headers took too long")
+        return response
 
 
 class _WatchedHttp(_Watched):
