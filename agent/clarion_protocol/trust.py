@@ -8,9 +8,10 @@ floors) is a value that goes in and comes out; the caller persists it *before* a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from clarion_protocol.documents import (
     Beacon,
@@ -19,7 +20,6 @@ from clarion_protocol.documents import (
     Document,
     Head,
     Report,
-    Sha256,
     Signal,
     digest_of,
     read,
@@ -37,7 +37,7 @@ class Floor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     epoch: Count = 0
     seq: Count = 0
-    digest: Sha256 | str = ""
+    digest: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
 
     @property
     def position(self) -> tuple[int, int]:
