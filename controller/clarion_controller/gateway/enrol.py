@@ -96,7 +96,7 @@ def check_request(request: JoinRequest, sender: str) -> None:
     """
     if request.transport_key != sender:
         raise JoinRefused("the transport key in the request is not the one of this connection")
-    if not is_name(request.name):
+    if request.name and not is_name(request.name):
         raise JoinRefused(
             f"{request.name!r} cannot be a host's name",
             hint="Run 'clarion-agent join TOKEN --name NAME': a-z 0-9 . _ -",
