@@ -11,7 +11,7 @@
 - At most `slots` bodies are on their way at once, each a `CHUNK` ahead of its reader, so a
   fleet that asks at once costs bounded memory; who waits too long is told 503 and comes
   again. Bodies of one chunk, such as metadata, never wait.
-- A reader that takes longer than `STALL_S` for one chunk loses its slot.
+- A reader that takes longer than `longest_stall` for one chunk loses its slot and its connection.
 """
 
 from __future__ import annotations
@@ -34,10 +34,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 CHUNK = 256 * 1024
-SLOTS = 128
-SLOT_WAIT_S = 5.0  # less than an agent waits for an answer
-STALL_S = 30.0
 BACKLOG = 4096
+DEAD_MS = 60_000  # how long a reader may leave bytes unacknowledged before the kernel drops it
 
 _NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 _VERSION = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
@@ -77,18 +75,30 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What is sent: status, headers and which bytes of the file."""
+
+    status: int
+    headers: Headers
+    file: OpenFile
+    span: Span
+
+
+@dataclass(frozen=True)
 class PackageStore:
     """The ASGI app. It holds nothing but the folder, so any number may serve the same store."""
 
     store: Path
-    slots: int = SLOTS
+    slots: int = 128
+    longest_wait: float = 5.0  # for a slot, in seconds; less than an agent waits for an answer
+    longest_stall: float = 30.0  # for one chunk to be taken, in seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         try:
-            await self._answer(scope, send)
+            await self._respond(scope, send)
         except Refusal as refusal:
             length = (b"content-length", b"%d" % len(refusal.body))
             headers = [(b"content-type", b"text/plain"), length, *refusal.headers]
@@ -99,37 +109,35 @@ class PackageStore:
     def _slots(self) -> asyncio.Semaphore:
         return asyncio.Semaphore(self.slots)
 
-    async def _answer(self, scope: Scope, send: Send) -> None:
+    async def _respond(self, scope: Scope, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             raise Refusal(405, "only GET and HEAD", (b"allow", b"GET, HEAD"))
         async with _opened(self.store, scope["path"]) as file:
-            asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            if _is_known(file, asked.get(b"if-none-match", "")):
-                await _start(send, 304, file.headers)
-                await send({"type": "http.response.body"})
+            answer = _answer(scope["method"], file, {name: value.decode("latin-1") for name, value in scope["headers"]})
+            if answer.span.length <= CHUNK:
+                await self._send(answer, send)
             else:
-                await self._send(scope["method"], file, asked, send)
+                async with self._slot():
+                    await self._send(answer, send)
 
-    async def _send(self, method: str, file: OpenFile, asked: dict[bytes, str], send: Send) -> None:
-        span = _span(file, asked) if method == "GET" else None
-        status, span = (200, Span(0, file.size)) if span is None else (206, span)
-        headers = [*file.headers, (b"content-length", b"%d" % span.length)]
-        if status == 206:
-            last = span.offset + span.length - 1
-            headers.append((b"content-range", b"bytes %d-%d/%d" % (span.offset, last, file.size)))
-        if method == "HEAD":
-            await _start(send, status, headers)
-            await send({"type": "http.response.body"})
-        elif span.length <= CHUNK:
-            await _send_span(send, status, headers, file, span)
-        else:
-            async with self._slot():
-                await _send_span(send, status, headers, file, span)
+    async def _send(self, answer: Answer, send: Send) -> None:
+        await _start(send, answer.status, answer.headers)
+        offset, end = answer.span.offset, answer.span.offset + answer.span.length
+        has_more = True
+        while has_more:
+            chunk = await asyncio.to_thread(os.pread, answer.file.descriptor, min(CHUNK, end - offset), offset)
+            offset += len(chunk)
+            has_more = bool(chunk) and offset < end
+            message = {"type": "http.response.body", "body": chunk, "more_body": has_more}
+            try:
+                await asyncio.wait_for(send(message), self.longest_stall)
+            except asyncio.TimeoutError:
+                return  # the server closes a connection whose answer is not complete
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
         try:
-            await asyncio.wait_for(self._slots.acquire(), SLOT_WAIT_S)
+            await asyncio.wait_for(self._slots.acquire(), self.longest_wait)
         except asyncio.TimeoutError:
             raise Refusal(503, "too many downloads at once; come again", (b"retry-after", b"2")) from None
         try:
@@ -150,24 +158,12 @@ def listen(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.create_server((address, port), family=family, backlog=BACKLOG)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)
     return listener
 
 
 async def _start(send: Send, status: int, headers: Headers) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
-
-
-async def _send_span(send: Send, status: int, headers: Headers, file: OpenFile, span: Span) -> None:
-    await _start(send, status, headers)
-    offset, end = span.offset, span.offset + span.length
-    while True:
-        chunk = await asyncio.to_thread(os.pread, file.descriptor, min(CHUNK, end - offset), offset)
-        offset += len(chunk)
-        has_more = offset < end and bool(chunk)
-        message = {"type": "http.response.body", "body": chunk, "more_body": has_more}
-        await asyncio.wait_for(send(message), STALL_S)
-        if not has_more:
-            return
 
 
 @asynccontextmanager
@@ -204,6 +200,18 @@ def _headers(path: str, etag: str) -> Headers:
         (b"accept-ranges", b"bytes"),
         (b"x-content-type-options", b"nosniff"),
     ]
+
+
+def _answer(method: str, file: OpenFile, asked: dict[bytes, str]) -> Answer:
+    if _is_known(file, asked.get(b"if-none-match", "")):
+        return Answer(304, file.headers, file, Span(0, 0))
+    span = _span(file, asked) if method == "GET" else None
+    status, sent = (206, span) if span else (200, Span(0, file.size))
+    headers = [*file.headers, (b"content-length", b"%d" % sent.length)]
+    if span:
+        last = span.offset + span.length - 1
+        headers.append((b"content-range", b"bytes %d-%d/%d" % (span.offset, last, file.size)))
+    return Answer(status, headers, file, sent if method == "GET" else Span(0, 0))
 
 
 def _is_known(file: OpenFile, if_none_match: str) -> bool:
