@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +71,11 @@ def replace_by_link(path: Path, target: str) -> None:
     path.symlink_to(target)
 
 
+def copy_of(path: Path) -> Path:
+    """Return an exact copy of a file, outside the release."""
+    return Path(shutil.copy(path, path.parents[2] / "copy"))
+
+
 def replace_folder_by_link(release: Path) -> None:
     """Move a folder out and put a link to it in its place."""
     (release / "data").rename(release.parent / "moved")
@@ -95,7 +101,7 @@ DRIFT: dict[str, tuple[Callable[[Path], object], list[Difference]]] = {
     "a file with a strange name": (lambda at: (at / "\udcff").touch(), [Difference("\udcff", "extra")]),
     "a link to elsewhere": (lambda at: replace_by_link(at / "link", "/etc"), [Difference("link", "changed")]),
     "a link for a file": (
-        lambda at: replace_by_link(at / "data/file", "sub/deep"),
+        lambda at: replace_by_link(at / "data/file", str(copy_of(at / "data/file"))),
         [Difference("data/file", "changed")],
     ),
     "a named pipe for a file": (lambda at: replace_by_pipe(at / "data/file"), [Difference("data/file", "changed")]),

@@ -184,6 +184,9 @@ def test_compiled_python_is_the_same_each_time(source: Path, tmp_path: Path) -> 
     second = build(elsewhere(source, tmp_path), tmp_path / "two", "1.2.0")
     assert any(file.path.endswith(".pyc") for file in manifest_of(first).files())
     assert bytes_of(first) == bytes_of(second)
+    compiled = next(file.path for file in manifest_of(first).files() if file.path.endswith(".pyc"))
+    flags = subprocess.run(["tar", "--zstd", "-xOf", first.package, compiled], check=True, capture_output=True).stdout
+    assert flags[4:8] == b"\x03\0\0\0"  # PEP 552: checked by hash
 
 
 def test_version_comes_from_the_tag(repository: Path, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def test_dangerous_names_are_refused(path: str, problem: str) -> None:
         pytest.param("a/b", "..//x", "absolute", id="two slashes after a climb"),
         pytest.param("a", "", "empty", id="to nothing"),
         pytest.param("a", "b\0", "control", id="a zero byte"),
+        pytest.param("d/" * 60 + "a", "../" * 60 + "/".join(["b" * 100] * 9), "1024", id="1,089 bytes"),
     ],
 )
 def test_dangerous_links_are_refused(path: str, target: str, problem: str) -> None:

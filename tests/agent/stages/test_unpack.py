@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,20 @@ def test_base_that_changes_meanwhile_is_refused(host: Host) -> None:
         unpack(package.manifest, host.archive(package.archive), host.release("r2"), Base(first, made.links))
 
 
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_file_that_cannot_be_linked_is_copied(host: Host) -> None:
+    """An old release on another file system, or an inode with no room for links, costs space but no download."""
+    package = pack(FILES, LINKS)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        other = Host(Path(elsewhere))
+        first, second = other.release("r1"), host.release("r2")
+        unpack(package.manifest, host.archive(package.archive), first)
+        made = plan(package.manifest, intact_files(package.manifest, first))
+        unpack(package.manifest, host.archive(b""), second, Base(first, made.links))
+        assert differences(package.manifest, second) == []
+        other.close()
+
+
 def test_link_in_the_base_is_not_followed(host: Host) -> None:
     """A link that was put where the old release had a file or folder leads nowhere."""
     package = pack(FILES)
@@ -225,7 +240,7 @@ BAD_ARCHIVES: dict[str, Callable[[bytes], bytes]] = {
 def test_archive_that_was_not_signed_is_refused(host: Host, damage: Callable[[bytes], bytes]) -> None:
     """Bytes that differ from what was signed are refused before a decompressor sees them."""
     package = pack(FILES, LINKS)
-    with pytest.raises(BadContent):
+    with pytest.raises(BadContent, match=r"differ from their hash|ends early"):
         unpack(package.manifest, host.archive(damage(package.archive)), host.release("r1"))
     assert host.outside() == set()
 
@@ -242,7 +257,8 @@ def lying(package: Package, content: bytes, size: int) -> Manifest:
     """Return a manifest whose only frame holds `content` but is listed with `size`; the archive comes to fit."""
     packed = b"".join(frames.compress([content], len(content)))
     package.archive = packed
-    entry = msgspec.structs.replace(package.manifest.files()[0], frame=0, offset=0, size=9_000)
+    right = hashlib.sha256(content[:9_000]).hexdigest()
+    entry = msgspec.structs.replace(package.manifest.files()[0], frame=0, offset=0, size=9_000, sha256=right)
     table = (Frame(0, len(packed), size, hashlib.sha256(packed).hexdigest()),)
     return msgspec.structs.replace(package.manifest, frames=table, entries=(entry,))
 
