@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,10 +32,18 @@ class Machine:
     def __enter__(self) -> Machine:
         # Short, because a Unix socket's path may have no more than 107 bytes.
         self.folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="clarion-demo-")))
+        # If root runs the demo, agents run the package's tests as nobody, who has to get in.
+        self.folder.chmod(0o755)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
+
+    def keep_logs(self, where: Path) -> None:
+        """Copy every log out of the folder, before it is removed."""
+        where.mkdir(exist_ok=True)
+        for log in self.folder.rglob("*.log"):
+            shutil.copy(log, where / "-".join(log.relative_to(self.folder).parts))
 
     def start(self, name: str, *command: str | Path) -> Process:
         """Start a process whose output goes to `<folder>/<name>.log`."""

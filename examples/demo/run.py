@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from traffic import Traffic
 
-from clarion_agent.identity import Identity
+from clarion_agent.identity import load_identity
 from clarion_protocol.words import ExitCode
 
 
@@ -36,6 +36,7 @@ class Finding(NamedTuple):
         return self.expected == self.seen
 
 
+LOGS = Path("demo-run")
 Scene = Callable[[Cluster], list[Finding]]
 
 
@@ -157,7 +158,7 @@ def play(cluster: Cluster) -> list[Finding]:
     announce("A controller and three servers")
     cluster.create()
     cluster.add_servers()
-    identity = Identity.load(cluster.servers[0].folder / "agent")
+    identity = load_identity(cluster.servers[0].folder / "agent")
     findings: list[Finding] = []
     with Recorder(identity, cluster.ports[0], ENVIRONMENT) as recorder:
         for scene in (first_version, rolling_under_traffic, broken_version, changed_package):
@@ -188,15 +189,26 @@ def closing(findings: list[Finding], seconds: float) -> int:
 
 def main() -> int:
     """Play the demo and return 0 if everything was as expected."""
-    began = time.monotonic()
     try:
         with Machine() as machine:
-            return closing(play(Cluster(machine)), time.monotonic() - began)
-    except Surprise as surprise:
-        print(f"\nNot as expected: {surprise}", file=sys.stderr)
+            return play_and_compare(machine)
     except KeyboardInterrupt:
         print("\nStopped; everything that was started has been ended.", file=sys.stderr)
-    return 1
+        return 1
+
+
+def play_and_compare(machine: Machine) -> int:
+    """Play every scene and print the table; if anything was a surprise, keep the logs."""
+    began = time.monotonic()
+    code = 1
+    try:
+        code = closing(play(Cluster(machine)), time.monotonic() - began)
+    except Surprise as surprise:
+        print(f"\nNot as expected: {surprise}", file=sys.stderr)
+    if code:
+        machine.keep_logs(LOGS)
+        print(f"The logs are in {LOGS}.", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
