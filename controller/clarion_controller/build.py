@@ -3,7 +3,8 @@
 1. copy     the committed files (or a plain folder) to a clean place
 2. build    run the app's [build] commands there
 3. pack     list what is to be shipped, write the archive and its manifest
-4. test     run the app's [test] commands; what they leave behind is not packed
+4. test     unpack what was packed, as a host will, and run the app's [test] commands on it;
+            those that only make sense at build run where it was built
 5. place    move the archive to where it was asked for, then its manifest: who sees that sees both
 """
 
@@ -15,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from clarion_agent.stages.unpack import unpack
 from clarion_controller.building.commands import run_commands
 from clarion_controller.building.compare import check_package
 from clarion_controller.building.pack import pack
@@ -51,6 +53,7 @@ def build(source: Path, out: Path, version: str | None = None, *, allow_dirty: b
         OperatorError: the source cannot be built as it is; says what to do.
         BuildFailed: a build or test command failed.
         BadManifest: a file cannot be in a package.
+        HostError: this machine has no room, or refuses in another way.
     """
     origin = Source.find(source, out, allow_dirty=allow_dirty)
     version = _checked(version or origin.version())
@@ -64,7 +67,10 @@ def build(source: Path, out: Path, version: str | None = None, *, allow_dirty: b
             raise BuildFailed(f"the build changed {FILE_NAME}", hint="A host must read what the build read.")
         archive = Path(work) / "archive"
         manifest = _pack(tree, archive, config, version)
-        run_commands(config.test.run + config.test.build_only, tree, config.test.timeout, names)
+        run_commands(config.test.build_only, tree, config.test.timeout, names)
+        if config.test.run:
+            shipped = _unpack(archive, manifest, Path(work) / "shipped")
+            run_commands(config.test.run, shipped, config.test.timeout, names)
         return _place(archive, manifest, out)
 
 
@@ -72,6 +78,18 @@ def _pack(tree: Path, archive: Path, config: AppConfig, version: str) -> Manifes
     found = scan(tree, config.build.exclude)
     with archive.open("wb") as file:
         return pack(tree, found, file, config.app.name, version)
+
+
+def _unpack(archive: Path, manifest: Manifest, folder: Path) -> Path:
+    """Unpack like a host: a test that needs an excluded file fails here, not on the fleet."""
+    folder.mkdir()
+    with archive.open("rb") as file:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            unpack(manifest, file.fileno(), descriptor)
+        finally:
+            os.close(descriptor)
+    return folder
 
 
 def _place(archive: Path, manifest: Manifest, out: Path) -> BuiltPackage:

@@ -259,6 +259,33 @@ def test_packages_do_not_make_the_source_dirty(repository: Path) -> None:
     assert build(repository, repository / "dist").package.exists()
 
 
+def test_build_inside_a_git_hook_looks_at_its_own_source(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build that a git hook starts is not led astray by the hook's environment."""
+    head = git(repository, "rev-parse", "--short=12", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    assert build(repository, tmp_path / "out").version == head
+
+
+def test_submodule_is_built_in(repository: Path, tmp_path: Path) -> None:
+    """Files of a submodule are in the package; one that is not checked out is refused with the command to do so."""
+    library = tmp_path / "library"
+    write(library / "code.py", "")
+    git(library, "init", "-q")
+    git(library, "add", "-A")
+    git(library, "commit", "-q", "-m", "First")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library), "lib")
+    git(repository, "commit", "-q", "-m", "Use the library")
+    built = build(repository, tmp_path / "out")
+    assert "lib/code.py" in {file.path for file in manifest_of(built).files()}
+    git(repository, "submodule", "deinit", "-q", "-f", "lib")
+    with pytest.raises(OperatorError, match="submodule lib is not checked out") as caught:
+        build(repository, tmp_path / "out")
+    assert "git submodule update" in str(caught.value.hint)
+
+
 def test_folder_inside_a_repository_is_built_alone(repository: Path, tmp_path: Path) -> None:
     """An app may be one folder of a larger repository."""
     app = repository / "apps/other"
@@ -315,6 +342,15 @@ def test_build_may_not_change_its_own_settings(source: Path, tmp_path: Path) -> 
     write(source / "make.py", "open('clarion.toml', 'a').write('[drain]\\nwait = \"1h\"')")
     with pytest.raises(BuildFailed, match=r"the build changed clarion\.toml"):
         build(source, tmp_path / "out", "1.2.0")
+
+
+def test_tests_run_on_what_is_shipped(source: Path, tmp_path: Path) -> None:
+    """A test that needs an excluded file fails at build, where somebody is looking, not on the hosts."""
+    with_config(source, '[build]\nexclude = ["notes.tmp"]\n[test]\nrun = ["cat notes.tmp"]')
+    with pytest.raises(BuildFailed, match="No such file"):
+        build(source, tmp_path / "out", "1.2.0")
+    with_config(source, '[build]\nexclude = ["notes.tmp"]\n[test]\nbuild_only = ["cat notes.tmp"]')
+    assert build(source, tmp_path / "out", "1.2.0").package.exists()
 
 
 def test_command_leaves_nothing_running(source: Path, tmp_path: Path) -> None:

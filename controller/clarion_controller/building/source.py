@@ -129,7 +129,8 @@ def _is_git(folder: Path) -> bool:
             return False
         raise
     # A folder that the surrounding repository ignores is no part of it.
-    return inside and subprocess.run(["git", "-C", folder, "check-ignore", "-q", "."], check=False).returncode != 0
+    ignored = ["git", "-C", str(folder), "check-ignore", "-q", "."]
+    return inside and subprocess.run(ignored, check=False, env=_git_environment()).returncode != 0
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -138,11 +139,18 @@ def _git(folder: Path, *arguments: str) -> str:
         capture_output=True,
         timeout=GIT_TIMEOUT,
         check=False,
-        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"},
+        env=_git_environment(),
     )
     if done.returncode != 0:
         raise OperatorError(f"git {arguments[0]} failed in {folder}: {os.fsdecode(done.stderr).strip()[-500:]}")
     return os.fsdecode(done.stdout)
+
+
+def _git_environment() -> dict[str, str]:
+    """Return an environment in which git looks at the folder it is given, even when a git hook runs us."""
+    others = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
+    kept = {name: value for name, value in os.environ.items() if name not in others}
+    return kept | {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C.UTF-8"}
 
 
 def _copy_one(source: Path, target: Path, path: str) -> None:
