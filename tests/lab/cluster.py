@@ -46,12 +46,12 @@ class Cluster:
     # -- the operator's commands ---------------------------------------------------------------------------------
 
     def clarion(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run `clarion` on the controller as its user; the caller looks at the exit code."""
-        return self.control.run(*as_clarion(*arguments), check=False, timeout=timeout)
+        """Run `clarion` on the controller; the caller looks at the exit code."""
+        return self.control.run("clarion", *arguments, check=False, timeout=timeout)
 
     def must(self, *arguments: str) -> str:
         """Run `clarion`, which has to succeed, and return what it printed."""
-        return self.control.run(*as_clarion(*arguments), timeout=120).stdout
+        return self.control.run("clarion", *arguments, timeout=120).stdout
 
     def publish(self, source: Path, version: str) -> None:
         """Build and publish a version of the shop."""
@@ -144,11 +144,6 @@ def host_status(status: dict[str, Any]) -> dict[str, str]:
     return {host["name"]: host["status"] for host in deployment["hosts"]} if deployment else {}
 
 
-def as_clarion(*arguments: str) -> tuple[str, ...]:
-    """Return the command line that runs `clarion` as the controller's user."""
-    return ("runuser", "-u", "clarion", "--", "clarion", *arguments)
-
-
 def set_up(lab: Lab, cache: Cache, webs: int = 5, unreachable: str = "5%") -> Cluster:
     """Boot a controller and `webs` servers, found a cluster and let every server join it."""
     (control,) = lab.boot("control", layers=[debs.installed(cache, "clarion")])
@@ -166,7 +161,7 @@ def set_up(lab: Lab, cache: Cache, webs: int = 5, unreachable: str = "5%") -> Cl
 
 def _found(cluster: Cluster, unreachable: str) -> None:
     control = cluster.control
-    control.run(*as_clarion("init", "/var/lib/clarion", "--address", control.address))
+    cluster.must("init", "--address", control.address)
     fleet = control.read("/var/lib/clarion/fleet.toml") + FLEET.format(unreachable=unreachable)
     control.write("/var/lib/clarion/fleet.toml", fleet)
     control.run("systemctl", "start", "clarion-controller")
