@@ -26,6 +26,7 @@ from clarion_agent.run_lock import only_agent
 from clarion_protocol.documents import Facts
 
 LOOK_AFTER_S = 5.0
+"""At most a quarter of the watchdog that the unit sets."""
 HANGING_AFTER_S = 40.0
 LAST_WORDS_S = 2.0
 

@@ -26,7 +26,7 @@ from clarion_agent.identity import FOLDER, Identity, Record
 from clarion_agent.net import outbox
 from clarion_agent.net.sockets import Connection, Peer, receive
 from clarion_protocol import strict_json, wire
-from clarion_protocol.errors import BadConfig, ControllerUnreachable, JoinRefused
+from clarion_protocol.errors import BadConfig, BadEnvelope, ControllerUnreachable, JoinRefused
 from clarion_protocol.invite import (
     Admission,
     Challenge,
@@ -39,10 +39,12 @@ from clarion_protocol.invite import (
     what_is_proved,
 )
 from clarion_protocol.keys import SigningKey
+from clarion_protocol.policy import KeyHex
 from clarion_protocol.transport_keys import TransportKey
 from clarion_protocol.wire import Join
 from clarion_protocol.words import is_name
 
+BEGUN = "joining.json"
 PAUSES = (1.0, 2.0)
 PATIENCE = 10.0
 _AGAIN = "Run 'clarion hosts invite' on the controller for a new token, then 'clarion-agent join TOKEN' here."
@@ -56,6 +58,14 @@ FetchPolicy = Callable[[Record, bytes], object]
 """Brings metadata and policy of the record's environment below `trust`, beginning at this root; raises if it cannot."""
 
 
+class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of a join that has begun: for which invitation, the signing seed, the CURVE secret."""
+
+    invite: str
+    sign: KeyHex
+    transport: KeyHex
+
+
 @dataclass(frozen=True)
 class Applicant:
     """A host that wants to join: what it asks to be called, if anything, and its two new keys."""
@@ -65,9 +75,10 @@ class Applicant:
     transport: TransportKey
 
     @classmethod
-    def new(cls, name: str) -> Applicant:
-        """Return an applicant with keys that nobody has seen."""
-        return cls(name, SigningKey.generate(), TransportKey.generate())
+    def of(cls, state_dir: Path, invite: str, name: str) -> Applicant:
+        """Return the applicant that began to join with this invitation, or else a new one."""
+        keys = _begun(state_dir / BEGUN, invite) or _begin(state_dir / BEGUN, invite)
+        return cls(name, SigningKey(bytes.fromhex(keys.sign)), TransportKey.from_secret(keys.transport))
 
     def request(self, invite: str) -> JoinRequest:
         """Return this host's first words."""
@@ -96,13 +107,14 @@ def join(token: Token, name: str, state_dir: Path, fetch_policy: FetchPolicy) ->
     """
     check_name(name)
     refuse_second_join(state_dir)
-    applicant = Applicant.new(name)
+    applicant = Applicant.of(state_dir, token.id, name)
     admission = ask_patiently(token, applicant)
     check_admission(token, admission)
     identity = identity_of(token, applicant, admission)
     _forget_former_life(state_dir)
     fetch_policy(identity.record, identity.root)
     identity.save(state_dir)
+    durable.remove_file(state_dir / BEGUN)
     return identity.record
 
 
@@ -190,6 +202,21 @@ def identity_of(token: Token, applicant: Applicant, admission: Admission) -> Ide
         transport_public=applicant.transport.public,
     )
     return Identity(record, admission.root.encode(), applicant.sign_key, applicant.transport.secret)
+
+
+def _begun(path: Path, invite: str) -> _Keys | None:
+    try:
+        keys = strict_json.decode(path.read_bytes(), _Keys, max_bytes=1000)
+    except (FileNotFoundError, BadEnvelope):
+        return None
+    return keys if keys.invite == invite else None
+
+
+def _begin(path: Path, invite: str) -> _Keys:
+    keys = _Keys(invite, SigningKey.generate().seed.hex(), TransportKey.generate().secret)
+    durable.make_folder(path.parent, mode=0o700)
+    durable.write_atomic(path, strict_json.dumps(keys))
+    return keys
 
 
 def _forget_former_life(state_dir: Path) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the half of the agent that faces the network."""

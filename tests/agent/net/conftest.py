@@ -21,19 +21,19 @@ from .world import CLUSTER, ENVIRONMENT, FAST, HOST, Agent, Controller, Core, wa
 
 @pytest.fixture
 def host_key() -> SigningKey:
-    """The host's signing key."""
+    """Return the host's signing key."""
     return SigningKey.generate()
 
 
 @pytest.fixture
 def transport() -> TransportKey:
-    """The host's CURVE pair."""
+    """Return the host's CURVE pair."""
     return TransportKey.generate()
 
 
 @pytest.fixture
 def controller(host_key: SigningKey, transport: TransportKey) -> Iterator[Controller]:
-    """A running controller that knows the host."""
+    """Run a controller that knows the host."""
     controller = Controller(host_key.public_hex, transport.public)
     controller.start()
     yield controller
@@ -42,7 +42,7 @@ def controller(host_key: SigningKey, transport: TransportKey) -> Iterator[Contro
 
 @pytest.fixture
 def policy(controller: Controller) -> Policy:
-    """The environment's policy: the controller signs beacons and signals."""
+    """Return the environment's policy: the controller signs beacons and signals."""
     key = controller.signing.public_hex
     return Policy(cluster=CLUSTER, environment=ENVIRONMENT, deployers=[key], signals=[key], beacons=[key])
 
@@ -82,7 +82,7 @@ def agent_of(
 
 @pytest.fixture
 def agent(controller: Controller, agent_of: Callable[..., Agent]) -> Agent:
-    """An agent that is connected to the controller."""
+    """Return an agent that is connected to the controller."""
     agent = agent_of(controller.transport.public, controller.ports)
     wait_for(lambda: agent.listener.is_up and controller.reports and controller.asked)
     return agent

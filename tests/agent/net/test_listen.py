@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -215,16 +216,13 @@ class Impostor:
 
     def _serve(self, server: socket.socket) -> None:
         kept = []
-        while True:
-            try:
+        with suppress(OSError):  # the server was shut down
+            while True:
                 connection, _ = server.accept()
                 kept.append(connection)
-                self._answer(connection)
+                with suppress(ConnectionError):
+                    self._answer(connection)
                 self.answered += 1
-            except ConnectionError:
-                self.answered += 1
-            except OSError:
-                break
         for connection in kept:
             connection.close()
 

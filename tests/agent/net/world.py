@@ -47,6 +47,7 @@ class Core:
     active: list[Running] = field(default_factory=list)
 
     def offer(self, envelope: bytes) -> None:
+        """Take an envelope."""
         try:
             if parse(envelope).payloadType == Beacon.payload_type:
                 self.seen = accept_beacon(envelope, Standpoint(HOST, self.policy, time.time())).heads
@@ -56,12 +57,15 @@ class Core:
         self.taken.append(envelope)
 
     def heads(self) -> dict[str, Head]:
+        """Return what it is told to have."""
         return self.own
 
     def missed(self) -> bool:
+        """Return whether a beacon showed more."""
         return any(is_behind(self.own.get(stream, Head()), head) for stream, head in self.seen.items())
 
     def running(self) -> list[Running]:
+        """Return what it is told to run."""
         return self.active
 
 
@@ -83,9 +87,11 @@ class Controller:
     gateway: Gateway | None = None
 
     def host_of(self, transport_key: str) -> str | None:
+        """Know the one host."""
         return HOST if transport_key == self.transport_public else None
 
     def start(self) -> None:
+        """Listen, on the same ports as before."""
         settings = GatewaySettings("127.0.0.1", *self.ports, secret=bytes.fromhex(self.transport.secret))
         self.gateway = Gateway(settings, self, self.deliver)
         self.gateway.start()
@@ -93,11 +99,13 @@ class Controller:
         threading.Thread(target=self._beacons, args=(self.gateway,), daemon=True).start()
 
     def stop(self) -> None:
+        """Go away."""
         gateway, self.gateway = self.gateway, None
         if gateway:
             gateway.stop()
 
     def deliver(self, batch: list[Inbound]) -> None:
+        """Answer questions and acknowledge reports."""
         for inbound in batch:
             if inbound.kind is Up.ASK:
                 self.asked += 1
@@ -109,6 +117,7 @@ class Controller:
                     self._send(Down.ACK, strict_json.dumps(Ack(report.seq)))
 
     def beacon(self, **changes: object) -> bytes:
+        """Return a signed beacon."""
         fields = {"cluster": CLUSTER, "environment": ENVIRONMENT, "time": int(time.time()), "heads": self.heads}
         return Beacon(**{**fields, **changes}).sealed(self.signing)  # type: ignore[arg-type]
 
