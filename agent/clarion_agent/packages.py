@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarion_agent.durable import write_atomic
-from clarion_agent.tuf_chain import MAX_BUNDLE_BYTES, Bundle, Chain, verify
+from clarion_agent.tuf_chain import MAX_BUNDLE_BYTES, Bundle, Chain, anchor_of, verify
 from clarion_protocol import strict_json
 from clarion_protocol.errors import BadEnvelope, StoreUnavailable, TrustStateLost
 from clarion_protocol.policy import Policy
@@ -35,6 +35,14 @@ class BundleFile:
         except FileNotFoundError:
             return None
 
+    def read(self, root: bytes) -> Bundle | None:
+        """Return the bundle that was handed over under this pinned root, or None if there is none yet.
+
+        Raises:
+            TrustStateLost: it is damaged.
+        """
+        return parse_bundle(self.read_bytes(), root)
+
     def write(self, bundle: Bundle) -> None:
         """Replace the bundle, durably."""
         write_atomic(self.path, strict_json.dumps(bundle))
@@ -47,7 +55,7 @@ class PackageBook:
         self._file = BundleFile.below(trust)
         self._root = root
         self._clock = clock
-        self._seen: tuple[bytes, Chain] | None = None
+        self._seen: tuple[bytes | None, Chain] | None = None
 
     def find(self, app: str, version: str) -> Release:
         """Return what is signed of a release: path, length, hashes, release number, manifest.
@@ -83,26 +91,30 @@ class PackageBook:
 
     def _chain(self) -> Chain:
         raw = self._file.read_bytes()
-        if raw is None:
-            raise StoreUnavailable("this host has not fetched any package metadata yet", hint=_STORE_HINT)
         if self._seen is None or self._seen[0] != raw:
-            self._seen = (raw, verify(read_bundle(raw), self._root))
+            bundle = parse_bundle(raw, self._root)
+            if bundle is None:
+                raise StoreUnavailable("this host has not fetched any package metadata yet", hint=_STORE_HINT)
+            self._seen = (raw, verify(bundle, self._root))
         return self._seen[1]
 
 
-def read_bundle(raw: bytes) -> Bundle:
-    """Return the bundle in `raw`.
+def parse_bundle(raw: bytes | None, root: bytes) -> Bundle | None:
+    """Return the bundle in `raw`, or None if there is none of this pinned root.
 
     Raises:
         TrustStateLost: it is damaged. It was written as a whole, so the disk or somebody has changed it.
     """
+    if raw is None:
+        return None
     try:
-        return strict_json.decode(raw, Bundle, max_bytes=MAX_BUNDLE_BYTES)
+        bundle = strict_json.decode(raw, Bundle, max_bytes=MAX_BUNDLE_BYTES)
     except BadEnvelope as error:
         raise TrustStateLost(
             f"the package metadata in {FILE} is damaged, and with it which versions this host has seen",
             hint="Let the host join anew: 'clarion hosts invite', then 'clarion-agent join TOKEN'.",
         ) from error
+    return bundle if bundle.anchor == anchor_of(root) else None
 
 
 _STORE_HINT = "Run 'clarion-agent status' to see when it last reached the package store."

@@ -14,6 +14,7 @@ to verify it all again. So the core believes neither the store nor the net half.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import msgspec
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
 
+from clarion_protocol.documents import Sha256
 from clarion_protocol.errors import BadEnvelope, NotAuthorised, OutOfTime, StoreMisbehaved, UnknownPackage
 from clarion_protocol.policy import Policy, policy_path, read_policy
 from clarion_protocol.published import Release, package_path, read_release, role_of
@@ -32,8 +34,13 @@ MAX_BUNDLE_BYTES = 32 * 2**20
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All bytes that verifying needs: `roots` are those after the pinned one; `roles` of this host's apps."""
+    """All bytes that verifying needs: `roots` are those after the pinned one; `roles` of this host's apps.
 
+    `anchor` is the SHA-256 of the pinned root. Another one means another life: a host that has
+    joined anew has been handed its root by a person, and what it had seen before is void.
+    """
+
+    anchor: Sha256
     roots: list[bytes]
     timestamp: bytes
     snapshot: bytes
@@ -107,6 +114,11 @@ class Chain:
         for name, signed in [*top, *below]:
             if signed.is_expired(moment):
                 raise OutOfTime(f"the {name} metadata expired on {signed.expires:%Y-%m-%d %H:%M} UTC", hint=_hint(name))
+
+
+def anchor_of(pinned_root: bytes) -> str:
+    """Return what a bundle of this root carries."""
+    return hashlib.sha256(pinned_root).hexdigest()
 
 
 def verify(bundle: Bundle, pinned_root: bytes) -> Chain:

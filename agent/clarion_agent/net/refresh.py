@@ -33,8 +33,8 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from clarion_agent.durable import make_folder
 from clarion_agent.net.fetch import Fetcher
-from clarion_agent.packages import BundleFile, read_bundle
-from clarion_agent.tuf_chain import Bundle, Chain, check_not_older, verify
+from clarion_agent.packages import BundleFile
+from clarion_agent.tuf_chain import Bundle, Chain, anchor_of, check_not_older, verify
 from clarion_protocol.errors import HostError, OutOfTime, StoreMisbehaved, StoreUnavailable
 from clarion_protocol.policy import MAX_POLICY_BYTES, policy_path
 from clarion_protocol.published import policy_file, role_of
@@ -64,8 +64,7 @@ def refresh(trust: Path, root: bytes, fetcher: Fetcher, wanted: Wanted) -> None:
     """
     with _explained(), _alone(trust / "tuf") as cache:
         file = BundleFile.below(trust)
-        raw = file.read_bytes()
-        old = read_bundle(raw) if raw else None
+        old = file.read(root)
         new = _complete(_update(cache, root, fetcher), old, root, _Source(fetcher, wanted))
         if new == old:
             return
@@ -84,6 +83,7 @@ def _update(cache: Path, root: bytes, fetcher: Fetcher) -> Bundle:
     newest = int((cache / "root.json").resolve().name.partition(".")[0])
     history = [cache / "root_history" / f"{version}.root.json" for version in range(pinned + 1, newest + 1)]
     return Bundle(
+        anchor=anchor_of(root),
         roots=[path.read_bytes() for path in history],
         timestamp=(cache / "timestamp.json").read_bytes(),
         snapshot=(cache / "snapshot.json").read_bytes(),
