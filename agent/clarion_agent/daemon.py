@@ -26,7 +26,6 @@ from clarion_agent.run_lock import only_agent
 from clarion_protocol.documents import Facts
 
 LOOK_AFTER_S = 5.0
-"""At most a quarter of the watchdog that the unit sets."""
 HANGING_AFTER_S = 40.0
 LAST_WORDS_S = 2.0
 
@@ -79,7 +78,9 @@ class Daemon:
         self._core.recover()
         self._net.listener.start()
         self._systemd.ready(self._status())
-        while not self._stop.wait(LOOK_AFTER_S):
+        # Several times within systemd's patience, if that is short.
+        pause = min(LOOK_AFTER_S, (self._systemd.watchdog or 60.0) / 4)
+        while not self._stop.wait(pause):
             self._look_after()
         self._end()
 
