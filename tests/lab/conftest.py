@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = [report for report in terminalreporter.getreports("skipped") if "lab" in report.keywords]
     for reason, count in Counter(_reason(report) for report in skipped).items():
         terminalreporter.write_line(f"LAB: {count} tests skipped because {reason}", red=True, bold=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what the servers have to say about it: they are gone a moment later."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and lab is not None:
+        for server in lab.servers.values():
+            report.sections.append((f"journal of {server.name}", server.last_words()))
+    return report
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -138,6 +138,13 @@ class Server:
         only = [f"--unit={unit}"] if unit else []
         return self.run("journalctl", "--no-pager", "--output=short-precise", *only, check=False).stdout
 
+    def last_words(self) -> str:
+        """Return the end of what Clarion and the shop have logged, for a person who looks for a reason."""
+        if not self.is_on:
+            return "switched off"
+        units = [f"--unit={unit}" for unit in ("clarion-*", "shop")]
+        return self.run("journalctl", "--no-pager", "--output=short-precise", "--lines=60", *units, check=False).stdout
+
     def show(self, unit: str, name: str) -> str:
         """Return one property of a unit, as `systemctl show` has it."""
         return self.run("systemctl", "show", f"--property={name}", "--value", unit).stdout.strip()
