@@ -60,6 +60,7 @@ def initialise(home: Path, name: str, address: str, environments: Sequence[str])
     home = home.absolute()
     _check_free(home)
     try:
+        home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent) as work:
             new = Path(work) / "home"
             new.mkdir(mode=0o750)
