@@ -6,7 +6,6 @@ know which files of the old release are fit to be linked into the new one.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
@@ -27,8 +26,6 @@ MODES = {"0644": 0o444, "0755": 0o555}
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# A link, a special file or no rights: not what the manifest says, yet no failing disk.
-_NOT_AS_EXPECTED = (errno.ELOOP, errno.ENXIO, errno.EINVAL, errno.EACCES, errno.EISDIR)
 
 
 class Folders:
@@ -81,7 +78,7 @@ def differences(manifest: Manifest, root: int) -> list[Difference]:
     """Return how the tree at the descriptor `root` differs from `manifest`, by path; reads every file.
 
     Raises:
-        OSError: the disk does not answer.
+        OSError: a folder cannot be listed.
     """
     expected = {entry.path: entry for entry in manifest.entries}
     found: list[Difference] = []
@@ -100,9 +97,6 @@ def intact_files(manifest: Manifest, root: int) -> list[File]:
 
     Costs one read of the tree: about 0.8 s for 450 MB in 28,000 files, 10 ms for 11 MB. It
     is worth it: without it, a file that somebody edited in place would silently become part of a new release.
-
-    Raises:
-        OSError: the disk does not answer.
     """
     with Folders(root) as folders:
         return [file for file in manifest.files() if _is_as(folders, file)]
@@ -139,12 +133,8 @@ def _is_as(folders: Folders, entry: Entry) -> bool:
             return _is_file_as(folder, name, entry)
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         return stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o022
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        if error.errno in _NOT_AS_EXPECTED:
-            return False
-        raise
+    except OSError:
+        return False  # missing, a link in the way, or a disk that cannot read it: not as it should be
 
 
 def _is_file_as(folder: int, name: str, file: File) -> bool:

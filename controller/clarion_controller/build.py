@@ -136,7 +136,7 @@ def _read_config(tree: Path, source: Path) -> AppConfig:
     try:
         text = (tree / FILE_NAME).read_text("utf-8")
     except FileNotFoundError as error:
-        raise BadConfig(f"{shown} does not exist", hint="Write one; docs/reference shows each key.") from error
+        raise BadConfig(f"{shown} does not exist", hint='Its least is:  [app]  name = "shop"') from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{shown} cannot be read: {error}") from error
     return load_app_config(text, shown)

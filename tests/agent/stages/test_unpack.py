@@ -245,6 +245,15 @@ def test_archive_that_was_not_signed_is_refused(host: Host, damage: Callable[[by
     assert host.outside() == set()
 
 
+def test_frames_in_another_order_are_refused(host: Host) -> None:
+    """Each frame is right only in its own place."""
+    package = pack(FILES)
+    first, second = package.manifest.frames
+    swapped = package.archive[second.offset :] + package.archive[: first.length]
+    with pytest.raises(BadContent, match="differ from their hash"):
+        unpack(package.manifest, host.archive(swapped), host.release("r1"))
+
+
 def test_bytes_behind_the_archive_are_never_read(host: Host) -> None:
     """A store that sends more than was asked for changes nothing."""
     package = pack(FILES, LINKS)
@@ -370,6 +379,7 @@ def test_full_disk_says_so(tmp_path: Path) -> None:
     done = subprocess.run(
         ["unshare", "--mount", sys.executable, "-c", ON_A_SMALL_DISK, "manifest", "archive", "release"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
         check=True,
         capture_output=True,
         text=True,
