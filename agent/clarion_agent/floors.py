@@ -19,7 +19,7 @@ from clarion_agent import durable
 from clarion_protocol import strict_json
 from clarion_protocol.documents import Count, Head, Sentence, Sha256, StreamName, Time
 from clarion_protocol.dsse import digest
-from clarion_protocol.errors import ClarionError, TrustStateLost
+from clarion_protocol.errors import BadEnvelope, TrustStateLost
 from clarion_protocol.trust import Floor
 
 COPIES = ("floors-a.json", "floors-b.json")
@@ -115,13 +115,20 @@ class FloorFiles:
         # Over an invalid copy first, else over the older one: never over the only good one.
         name = min(COPIES, key=lambda each: -1 if (copy := found[each]) is None else copy.generation)
         written = msgspec.structs.replace(floors, generation=newest + 1)
-        copy = _Copy(written, digest(strict_json.dumps(written)))
-        durable.write_atomic(self.folder / name, strict_json.dumps(copy))
+        raw = strict_json.dumps(_Copy(written, digest(strict_json.dumps(written))))
+        _parse(raw)  # what could not be read again would be a floor that is forgotten
+        durable.write_atomic(self.folder / name, raw)
         return written
 
     def _read_copy(self, name: str) -> Floors | None:
         try:
-            copy = strict_json.decode((self.folder / name).read_bytes(), _Copy, max_bytes=MAX_BYTES)
-        except (OSError, ClarionError):
+            return _parse((self.folder / name).read_bytes())
+        except (OSError, BadEnvelope):
             return None
-        return copy.floors if digest(strict_json.dumps(copy.floors)) == copy.sha256 else None
+
+
+def _parse(raw: bytes) -> Floors:
+    copy = strict_json.decode(raw, _Copy, max_bytes=MAX_BYTES)
+    if digest(strict_json.dumps(copy.floors)) != copy.sha256:
+        raise BadEnvelope("floors that differ from their hash")
+    return copy.floors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -11,12 +12,14 @@ from functools import partial
 import msgspec
 import structlog
 
-from clarion_agent import deploy, durable
+from clarion_agent import deploy
 from clarion_agent.app_folder import AppFolder
 from clarion_agent.attempt import Host, Reporter, Staging, Stopper, Switch
 from clarion_agent.floors import Orders
 from clarion_agent.journal import Intent, Phase
 from clarion_agent.orders import Move, next_move, standing_of
+from clarion_agent.resume import recover
+from clarion_agent.steps import Ending, as_ours
 from clarion_protocol import words
 from clarion_protocol.documents import Deployment
 from clarion_protocol.errors import NothingToGoBackTo
@@ -52,6 +55,7 @@ class AppWorker:
         self._stopper = Stopper()
         self._is_stopping = False
         self._is_idle = False
+        self._has_ended = False
         self._staged = ""  # the digest of the deployment that has been staged since this agent started
         self._given_up = ""  # the digest of a deployment on which this agent itself failed
         self._thread = threading.Thread(target=self._live, name=f"app {folder.app}", daemon=True)
@@ -79,7 +83,7 @@ class AppWorker:
     def wait_until_idle(self, timeout: float) -> bool:
         """Return whether within `timeout` seconds there is nothing left to do until the next order."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._is_idle, timeout)
+            return self._changed.wait_for(lambda: self._is_idle or self._has_ended, timeout)
 
     def _stop_what_is_pointless(self, task: Task) -> None:
         if self._doing is None:
@@ -92,9 +96,13 @@ class AppWorker:
             self._stopper.interrupt("a newer deployment came")
 
     def _live(self) -> None:
-        self._guarded(self._take_up)
-        while (chosen := self._choose()) is not None:
-            self._guarded(partial(self._carry_out, *chosen))
+        with contextlib.suppress(SystemExit):  # the stopper's way to leave a step without undoing it
+            self._guarded(self._take_up)
+            while (chosen := self._choose()) is not None:
+                self._guarded(partial(self._carry_out, *chosen))
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
 
     def _choose(self) -> tuple[Move, Task] | None:
         """Wait for something to do and return it, or None at the end."""
@@ -128,8 +136,8 @@ class AppWorker:
             log_to.exception("this agent failed", app=self._folder.app)
             if self._task is not None:
                 self._given_up = self._task.digest
-                failure = deploy.as_ours(error, None)
-                self._report(self._task, deploy.Ending(HostStatus.FAILED, failure.message, failure.code))
+                failure = as_ours(error, None)
+                self._report(self._task, Ending(HostStatus.FAILED, failure.message, failure.code))
 
     def _carry_out(self, move: Move, task: Task) -> None:
         if move is Move.STAGE:
@@ -139,7 +147,7 @@ class AppWorker:
         elif move is Move.GO_BACK:
             self._report(task, self._go_back(task))
         else:
-            self._settle(task, deploy.Ending(HostStatus.SKIPPED, task.orders.reason or "it was called off"))
+            self._settle(task, Ending(HostStatus.SKIPPED, task.orders.reason or "it was called off"))
 
     def _stage(self, task: Task) -> None:
         self._folder.prepare()
@@ -154,7 +162,7 @@ class AppWorker:
         else:
             self._settle(task, ending)
 
-    def _go_back(self, task: Task) -> deploy.Ending:
+    def _go_back(self, task: Task) -> Ending:
         intent = self._folder.journal.read() or self._intent(task, Phase.DONE)
         wanted = task.deployment.go_back_to
         target = release_id(wanted.release, wanted.version) if wanted and self._folder.has(wanted) else intent.before
@@ -163,32 +171,27 @@ class AppWorker:
         if target is None or self._folder.record(target) is None:
             nothing = NothingToGoBackTo("no earlier release is unpacked and verified on this host")
             attempt.settle(HostStatus.FAILED, nothing.message, nothing.code)
-            return deploy.Ending(HostStatus.FAILED, nothing.message, nothing.code)
+            return Ending(HostStatus.FAILED, nothing.message, nothing.code)
         if target == current and intent.outcome is not HostStatus.FAILED:
             attempt.settle(HostStatus.ROLLED_BACK, f"on {target} already", "")
-            return deploy.Ending(HostStatus.ROLLED_BACK, f"on {target} already")
+            return Ending(HostStatus.ROLLED_BACK, f"on {target} already")
         attempt.intent = msgspec.structs.replace(attempt.intent, before=current, to=target)
         return deploy.go_back(attempt)
 
     def _take_up(self) -> None:
-        """Finish or undo what the journal says was begun, and repay a drain that nobody else will."""
-        intent = self._folder.journal.read()
-        if intent is not None and not intent.is_done:
-            attempt = self._attempt(intent)
-            ending = deploy.take_up(attempt, self._clock())
-            attempt.reporter.say(ending.status, reason=ending.reason, error=ending.error, log=ending.log)
+        """Finish or undo what the last agent began; if it ended before it could say how, say so."""
+        if recover(self._folder, self._host, self._stopper, self._clock()) is not None:
             return
-        durable.remove_file(self._folder.drain_flag)
+        intent = self._folder.journal.read()
         if intent and intent.outcome and self._task and intent.digest == self._task.digest:
-            # The last agent may have ended before it could say so.
-            self._report(self._task, deploy.Ending(intent.outcome, intent.reason, intent.error))
+            self._report(self._task, Ending(intent.outcome, intent.reason, intent.error))
 
-    def _settle(self, task: Task, ending: deploy.Ending) -> None:
+    def _settle(self, task: Task, ending: Ending) -> None:
         attempt = self._attempt(self._intent(task, Phase.DONE))
         attempt.settle(ending.status, ending.reason, ending.error)
         self._report(task, ending)
 
-    def _report(self, task: Task, ending: deploy.Ending) -> None:
+    def _report(self, task: Task, ending: Ending) -> None:
         reporter = Reporter(self._host.net, task.deployment.id, task.deployment.stream)
         reporter.say(ending.status, reason=ending.reason, error=ending.error, log=ending.log)
 

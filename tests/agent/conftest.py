@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,19 @@ from tests.agent.rig import World
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def fast_path(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in memory where there is one: tests sync thousands of times, and others use the disk too."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="clarion-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def world(fast_path: Path) -> Iterator[World]:
     """Give a host without any app, and its cluster."""
-    world = World(tmp_path)
+    world = World(fast_path)
     yield world
     world.core.close()

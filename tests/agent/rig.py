@@ -53,8 +53,8 @@ keep_releases = {keep}
 [test]
 run = ["self-test"]
 [health]
-min_healthy_time = "20ms"
-healthy_deadline = "300ms"
+min_healthy_time = "0s"
+healthy_deadline = "100ms"
 interval = "50ms"
 """
 
@@ -223,6 +223,7 @@ class World:
         self.book = Book(self.policy)
         self.services = Services(folder / "srv" / APP / "current")
         self.box = Box()
+        self.orders: list[Deployment] = []
         self.seqs = itertools.count(1)
         FloorFiles(self.config.trust).begin()
         self.core = self.new_core()
@@ -275,7 +276,8 @@ class World:
             not_before=now,
             expires=now + 86_400,
         )
-        return msgspec.structs.replace(order, **changes)
+        self.orders.append(msgspec.structs.replace(order, **changes))
+        return self.orders[-1]
 
     def signal(self, order: Deployment, verb: Verb, **changes: object) -> Signal:
         """Return a signal inside `order`, for this host."""

@@ -6,6 +6,7 @@ from clarion_agent import durable
 from clarion_agent.attempt import Switch
 from clarion_agent.stages import check, restart
 from clarion_protocol.errors import NothingToGoBackTo
+from clarion_protocol.words import Stage
 
 
 def do(switch: Switch) -> None:
@@ -29,6 +30,8 @@ def undo(switch: Switch) -> None:
         RestartFailed, Unhealthy: the release that ran before does not run any more.
     """
     before = switch.intent.before
+    if switch.folder.current() == before and switch.intent.stage in (Stage.DRAIN, Stage.ACTIVATE):
+        return  # told to stop before the swap: what runs was never touched, so it is not restarted either
     if before is None:
         restart.stop_units(switch, switch.intent.to)
         durable.remove_file(switch.folder.current_link)

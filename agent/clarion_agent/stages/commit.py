@@ -30,18 +30,17 @@ def undo(switch: Switch) -> None:
 def prune(switch: Switch) -> None:
     """Remove the oldest releases beyond `keep_releases`."""
     keep = switch.folder.config_of(switch.intent.to).app.keep_releases
-    protected = {switch.intent.to, switch.intent.before, switch.folder.current()}
-    for record in removable(switch.folder.installed(), protected, keep):
+    for record in removable(switch.folder.installed(), switch.intent.to, switch.intent.before, keep):
         switch.folder.remove_release(record.id)
 
 
-def removable(installed: list[ReleaseRecord], protected: set[str | None], keep: int) -> list[ReleaseRecord]:
+def removable(installed: list[ReleaseRecord], running: str, before: str | None, keep: int) -> list[ReleaseRecord]:
     """Return the releases (given oldest first) to remove so that `keep` stay.
 
     Never what runs or ran before, and never the newest good one besides what runs: it is
     what a rollback needs.
     """
-    good = [record.id for record in installed if record.is_good and record.id not in protected]
-    safe = protected | set(good[-1:])
-    excess = len(installed) - keep
-    return [record for record in installed if record.id not in safe][: max(excess, 0)]
+    good = [record.id for record in installed if record.is_good and record.id != running]
+    safe = {running, before, *good[-1:]}
+    excess = max(len(installed) - keep, 0)
+    return [record for record in installed if record.id not in safe][:excess]
