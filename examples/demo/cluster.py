@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from machine import BIN, Done, Machine, Surprise, free_ports, run, wait_until
+from machine import BIN, Done, Machine, Surprise, free_ports, run, wait_until, watch
 from server import Server
+
+from clarion_controller.cli.client import Controller
+from clarion_protocol.errors import ControllerUnreachable
 
 ENVIRONMENT = "production"
 SHOP = Path(__file__).resolve().parent.parent / "shop"
@@ -40,55 +43,60 @@ class Cluster:
         self._machine = machine
         self.home = machine.folder / "home"
         self.ports = free_ports(7)
+        self._api = Controller(self.home / "run" / "controller.sock")
         self.servers = [Server(machine, f"web-{n}", port) for n, port in enumerate(self.ports[4:], start=1)]
 
-    def clarion(self, *arguments: str, show: bool = True) -> Done:
-        """Type a command, and show what a person would see."""
-        if show:
-            print(f"  $ clarion {' '.join(arguments)}".replace(str(self._machine.folder), "~"), flush=True)
-        done = run(BIN / "clarion", *arguments, environment={"CLARION_HOME": str(self.home)})
-        if show:
-            for line in (done.out + done.err).replace(str(self._machine.folder), "~").splitlines():
-                print(f"    {line}", flush=True)
-        return done
+    def clarion(self, *arguments: str) -> Done:
+        """Type a command."""
+        return run(BIN / "clarion", *arguments, environment={"CLARION_HOME": str(self.home)})
 
-    def must(self, *arguments: str, show: bool = True) -> str:
+    def show(self, *arguments: str) -> int:
+        """Type a command, show what a person would see as it comes, and return the exit code."""
+        print(f"  $ clarion {' '.join(arguments)}", flush=True)
+        return watch(BIN / "clarion", *arguments, environment={"CLARION_HOME": str(self.home)})
+
+    def must(self, *arguments: str) -> str:
         """Type a command that has to succeed, and return its output."""
-        done = self.clarion(*arguments, show=show)
+        done = self.clarion(*arguments)
         if done.code:
             raise Surprise(f"'clarion {arguments[0]}' ended with {done.code}: {done.err}")
         return done.out
 
     def create(self) -> None:
         """Make the cluster and its fleet.toml, and start the controller."""
-        self.must("init", "--address", "127.0.0.1", "--name", "demo", show=False)
+        self.must("init", "--address", "127.0.0.1", "--name", "demo")
         (self.home / "fleet.toml").write_text(FLEET.format(*self.ports))
-        self.must("validate", show=False)
+        self.must("validate")
         self.controller = self._machine.start("controller", BIN / "clarion", "--home", self.home, "serve")
         self.wait_for_controller()
 
     def wait_for_controller(self) -> None:
         """Wait until the controller answers."""
 
-        def answers() -> bool:
-            self.controller.check_alive()
-            return self.clarion("hosts", "--json", show=False).code == 0
+        wait_until("the controller answers", self._answers)
 
-        wait_until("the controller answers", answers)
+    def _answers(self) -> bool:
+        self.controller.check_alive()
+        try:
+            return bool(self._api.fleet())
+        except ControllerUnreachable:
+            return False
 
     def add_servers(self) -> None:
         """Let each server join with a token of its own, start its agent, and wait until all are connected."""
-        for server in self.servers:
-            server.join(self.must("hosts", "invite", server.name, "-e", ENVIRONMENT, show=False).strip())
-            server.start()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._add, self.servers))
         wait_until("every agent is connected", self.all_connected)
+
+    def _add(self, server: Server) -> None:
+        server.join(self.must("hosts", "invite", server.name, "-e", ENVIRONMENT).strip())
+        server.start()
 
     def all_connected(self) -> bool:
         """Return whether the controller sees every server."""
         for server in self.servers:
             server.agent.check_alive()
-        hosts = json.loads(self.must("hosts", "--json", show=False))
-        return sum(host["is_connected"] for host in hosts) == len(self.servers)
+        return sum(host.is_connected for host in self._api.hosts()) == len(self.servers)
 
     def publish(self, version: str, *, is_broken: bool = False) -> None:
         """Build and publish a version of the shop: the same code, or with prices that it cannot add up."""
@@ -100,13 +108,13 @@ class Cluster:
             # Text where a number should be: the self-test does not notice, the front page does.
             goods.write_text(re.sub(r": (\d+)", r': "\1"', goods.read_text()))
         dist = self._machine.folder / "dist"
-        self.must("build", str(source), "--version", version, "--out", str(dist), show=False)
-        self.must("publish", str(dist / f"shop-{version}.tar.zst"), show=False)
+        self.must("build", str(source), "--version", version, "--out", str(dist))
+        self.must("publish", str(dist / f"shop-{version}.tar.zst"))
         print(f"  built and published shop {version}", flush=True)
 
     def deploy(self, version: str, *options: str) -> int:
         """Deploy a version everywhere, and return the exit code."""
-        return self.clarion("deploy", "shop", version, "-e", ENVIRONMENT, "--yes", *options).code
+        return self.show("deploy", "shop", version, "-e", ENVIRONMENT, "--yes", *options)
 
     def versions(self) -> list[str]:
         """Return what each server's shop answers to /version."""
@@ -114,15 +122,6 @@ class Cluster:
 
     def reported(self) -> list[str]:
         """Return what `clarion status` says that each server runs."""
-        streams = json.loads(self.must("status", "shop", "-e", ENVIRONMENT, "--json", show=False))
+        streams = json.loads(self.must("status", "shop", "-e", ENVIRONMENT, "--json"))
         hosts = {host["name"]: host["running"] for host in streams[0]["hosts"]}
         return ["".join(app["version"] for app in hosts.get(server.name, [])) for server in self.servers]
-
-    def where(self) -> dict[str, str]:
-        """Return where each server stands in the newest deployment, as `clarion history` has it."""
-        newest = json.loads(self.must("history", "shop", "-e", ENVIRONMENT, "--json", "--limit", "1", show=False))[0]
-        return {host["name"]: host["status"] for host in newest["hosts"]}
-
-    def settle(self) -> None:
-        """Give reports that are under way a moment."""
-        time.sleep(0.5)

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 BIN = Path(sys.executable).parent
+LONGEST_COMMAND = 120  # seconds
 
 
 class Surprise(Exception):
@@ -93,7 +94,7 @@ class Done:
     err: str
 
 
-def run(*command: str | Path, environment: dict[str, str] | None = None, timeout: float = 60) -> Done:
+def run(*command: str | Path, environment: dict[str, str] | None = None) -> Done:
     """Run a command to its end."""
     done = subprocess.run(
         list(map(str, command)),
@@ -101,10 +102,26 @@ def run(*command: str | Path, environment: dict[str, str] | None = None, timeout
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=LONGEST_COMMAND,
         check=False,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def watch(*command: str | Path, environment: dict[str, str]) -> int:
+    """Run a command, show each line as it comes, and return the exit code."""
+    with subprocess.Popen(
+        list(map(str, command)),
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(f"    {line}", end="", flush=True)
+        return process.wait(timeout=LONGEST_COMMAND)
 
 
 def free_ports(count: int) -> list[int]:
@@ -116,7 +133,7 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def wait_until(what: str, is_so: Callable[[], bool], timeout: float = 20) -> None:
+def wait_until(what: str, is_so: Callable[[], bool], timeout: float = 60) -> None:
     """Return as soon as something is so.
 
     Raises:

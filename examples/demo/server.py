@@ -9,6 +9,8 @@ from pathlib import Path
 
 from machine import BIN, Machine, Process, Surprise, run, wait_until
 
+from clarion_agent.services.supervisord import Supervisord
+
 SUPERVISORD = """\
 [supervisord]
 nodaemon = true
@@ -96,8 +98,7 @@ class Server:
 
     def pid(self) -> int:
         """Return the process id of the shop: another one means that it was restarted."""
-        done = run(BIN / "supervisorctl", "-c", self.folder / "supervisord.conf", "pid", "shop")
-        return int(done.out.strip() or 0)
+        return Supervisord(self.folder / "supervisor.sock").state("shop.service").main_pid
 
     def is_drained(self) -> bool:
         """Return whether this server keeps traffic away."""

@@ -10,7 +10,7 @@ from clarion_controller.api.answers import LogAnswer
 from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import clock, note, say, show_json
+from clarion_controller.cli.show import clock, note, one_line, printable, say, show_json
 
 
 def logs(
@@ -36,12 +36,7 @@ def lines_of(entry: LogAnswer) -> list[str]:
     """Return one report as text: its head, then what the step wrote, indented and without control characters."""
     code = f" [{entry.error}]" if entry.error else ""
     step = entry.stage or ""
-    head = f"{clock(entry.at)}  {entry.host:16} {step:9} {entry.status.value:12} {entry.reason}{code}".rstrip()
-    return [head, *(f"    {printable(line)}" for line in entry.log.splitlines())]
-
-
-def printable(text: str) -> str:
-    """Return `text` without what could move the cursor or recolour the terminal: it comes from a host."""
-    return "".join(
-        character if character.isprintable() or character == "\t" else "\N{REPLACEMENT CHARACTER}" for character in text
+    head = (
+        f"{clock(entry.at)}  {entry.host:16} {step:9} {entry.status.value:12} {one_line(entry.reason)}{code}".rstrip()
     )
+    return [head, *(f"    {printable(line)}" for line in entry.log.splitlines())]

@@ -19,7 +19,7 @@ from clarion_controller.cli.client import Controller
 from clarion_controller.cli.follow import WaitTimedOut, follow, how_to_go_on
 from clarion_controller.cli.show import note, say, short, show_error
 from clarion_controller.cli.show_plan import describe
-from clarion_controller.cli.verdict import exit_code, next_step, sentence, trouble
+from clarion_controller.cli.verdict import exit_code, next_step, sentence
 from clarion_controller.key_files import KeyFolder
 from clarion_protocol.errors import OperatorError
 from clarion_protocol.words import ExitCode
@@ -98,9 +98,6 @@ def watch_to_the_end(controller: Controller, deployment: DeploymentAnswer, timeo
 
 def conclude(deployment: DeploymentAnswer) -> int:
     """Say in one sentence how a deployment ended, and what to do if it did not end well."""
-    if exit_code(deployment):
-        for line in trouble(deployment)[:10]:
-            say(f"  {line}")
     say(sentence(deployment))
     if step := next_step(deployment):
         note(step)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clarion_controller.api.answers import DeploymentAnswer, HostProgress
-from clarion_controller.cli.show import clock, console, count, say, short
+from clarion_controller.cli.show import clock, console, count, one_line, say, short
 from clarion_controller.cli.verdict import trouble
 from clarion_protocol.words import HostStatus
 
@@ -62,11 +62,19 @@ def show_changes(before: DeploymentAnswer | None, after: DeploymentAnswer) -> No
 def changes(before: DeploymentAnswer | None, after: DeploymentAnswer) -> Iterator[str]:
     """Yield a line for each host, and for the deployment, that stands elsewhere than before."""
     known = {host.name: (host.status, host.reason) for host in before.hosts} if before else {}
-    for host in after.hosts:
-        if known.get(host.name) != (host.status, host.reason) and (before or host.status is not HostStatus.PENDING):
-            yield f"{clock(host.since or time.time())}  {host.name:20} {host.status.value:12} {host.reason}".rstrip()
-    if before is None or (before.status, before.reason) != (after.status, after.reason):
-        yield f"{clock(time.time())}  {short(after.id):20} {after.status.value:12} {after.reason}".rstrip()
+    moved = [host for host in after.hosts if known.get(host.name, _UNTOLD) != (host.status, host.reason)]
+    for host in moved:
+        yield _line(host.since or time.time(), host.name, host.status.value, host.reason)
+    # Its reason counts hosts; where it only follows from the lines above, it is not repeated.
+    if before is None or before.status != after.status or (before.reason != after.reason and not moved):
+        yield _line(time.time(), short(after.id), after.status.value, after.reason)
+
+
+_UNTOLD = (HostStatus.PENDING, "")
+
+
+def _line(moment: float, who: str, status: str, reason: str) -> str:
+    return f"{clock(moment)}  {who:20} {status:12} {one_line(reason)}".rstrip()
 
 
 class Picture:
@@ -93,12 +101,16 @@ class Picture:
 
     def _bottom(self, state: DeploymentAnswer) -> Text:
         took = (state.finished or time.time()) - state.created
-        return Text(f"{state.status.value} for {took:.0f} s: {state.reason}", style="dim", overflow="ellipsis")
+        return Text(
+            f"{state.status.value} for {took:.0f} s: {one_line(state.reason)}", style="dim", overflow="ellipsis"
+        )
 
 
 def _where(host: HostProgress) -> tuple[Text, Text]:
     style = MARKS.get(host.status, ("", "cyan"))[1]
-    return Text(host.status.value.replace("_", " "), style=style), Text(host.reason, style="dim", overflow="ellipsis")
+    return Text(host.status.value.replace("_", " "), style=style), Text(
+        one_line(host.reason), style="dim", overflow="ellipsis"
+    )
 
 
 def counts(state: DeploymentAnswer) -> Group:

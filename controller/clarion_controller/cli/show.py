@@ -74,6 +74,16 @@ STYLES = {
 }
 
 
+def one_line(text: str) -> str:
+    """Return what a host or the controller says as one line, without what could steer a terminal."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Return `text` without control characters, which could move the cursor or recolour the terminal."""
+    return "".join(each if each.isprintable() or each == "\t" else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 def short(id_: str) -> str:
     """Return as much of an id as people type."""
     return id_[:SHORT]

@@ -12,7 +12,7 @@ from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import watch_to_the_end
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import ago, count, date, note, say, short, show_json, show_table
+from clarion_controller.cli.show import ago, count, date, note, one_line, say, short, show_json, show_table
 from clarion_controller.cli.verdict import trouble
 
 
@@ -76,7 +76,7 @@ def _wanted(stream: StreamAnswer) -> str:
     deployment = stream.deployment
     if deployment is None:
         return wanted
-    return f"{wanted}; deployment {short(deployment.id)} {deployment.status.value}: {deployment.reason}"
+    return f"{wanted}; deployment {short(deployment.id)} {deployment.status.value}: {one_line(deployment.reason)}"
 
 
 def _line_of_host(stream: StreamAnswer, host: HostAnswer) -> list[str]:
@@ -111,5 +111,5 @@ def _line_of_history(deployment: DeploymentAnswer) -> list[str]:
         deployment.status.value,
         count(sum(deployment.counts.values()), "host"),
         deployment.actor,
-        deployment.reason,
+        one_line(deployment.reason),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from clarion_controller.api.answers import DeploymentAnswer
-from clarion_controller.cli.show import count, short
+from clarion_controller.cli.show import count, one_line, short
 from clarion_protocol.words import DeploymentStatus, ExitCode, HostStatus
 
 EXIT_CODES = {
@@ -33,10 +33,9 @@ def exit_code(deployment: DeploymentAnswer) -> ExitCode:
 
 def sentence(deployment: DeploymentAnswer) -> str:
     """Return how a deployment that is over ended, and where."""
-    what = f"{deployment.app} {deployment.version} {_ENDINGS[deployment.status]}"
-    where = f"{_committed(deployment)} in {deployment.environment}"
-    why = f": {deployment.reason.rstrip('.')}" if exit_code(deployment) else ""
-    return f"{what} ({where}{_duration(deployment)}){why}."
+    what = f"{deployment.app} {deployment.version} {_ENDINGS[deployment.status]} in {deployment.environment}"
+    why = f": {one_line(deployment.reason).rstrip('.')}" if exit_code(deployment) else ""
+    return f"{what} ({_committed(deployment)}{_duration(deployment)}){why}."
 
 
 def next_step(deployment: DeploymentAnswer) -> str | None:
@@ -51,14 +50,14 @@ def trouble(deployment: DeploymentAnswer) -> list[str]:
     lines = []
     for host in deployment.hosts:
         if host.status in (HostStatus.FAILED, HostStatus.ROLLED_BACK, HostStatus.UNREACHABLE):
-            why = f": {host.reason}" if host.reason else ""
+            why = f": {one_line(host.reason)}" if host.reason else ""
             lines.append(f"{host.name} is {host.status.value.replace('_', ' ')}{why}")
     return lines
 
 
 def _committed(deployment: DeploymentAnswer) -> str:
     counts = Counter(deployment.counts)
-    return f"{counts[HostStatus.COMMITTED.value]} of {count(sum(counts.values()), 'host')}"
+    return f"{counts[HostStatus.COMMITTED.value]} of {count(sum(counts.values()), 'host')} committed"
 
 
 def _duration(deployment: DeploymentAnswer) -> str:

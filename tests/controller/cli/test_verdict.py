@@ -33,7 +33,7 @@ def test_each_end_is_one_sentence_that_counts_hosts(status: DeploymentStatus) ->
     """What, how many, where, how long."""
     text = sentence(progress(status, HostStatus.COMMITTED, HostStatus.FAILED))
     assert text.startswith("shop 1.1.0 ")
-    assert "1 of 2 hosts in production, after 12 s" in text
+    assert "in production (1 of 2 hosts committed, after 12 s)" in text
     assert text.endswith(".")
 
 
