@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from clarion_controller.select_targets import Selection, TargetRequest, select_t
 from clarion_controller.sign import Signer
 from clarion_controller.state.database import open_database
 from clarion_controller.state.log import StateLog
+from clarion_controller.state.rollout_state import RolloutState
 from clarion_controller.state.roster import Host, Roster
 from clarion_controller.streams import Walk
 from clarion_protocol import strict_json
@@ -190,6 +193,17 @@ class FakeHost:
         return said
 
 
+@cache
+def empty_database() -> bytes:
+    """Return the file of a new database, migrated once instead of for each of thousands of examples."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = open_database(Path(folder) / "clarion.db")
+        with database.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.dispose()
+        return (Path(folder) / "clarion.db").read_bytes()
+
+
 class FakeFleet:
     """Hosts, the network between, and a real controller core over a real database."""
 
@@ -206,14 +220,20 @@ class FakeFleet:
         self.hosts: dict[str, FakeHost] = {}
         self.broadcasts: list[bytes] = []
         self.most_in_change = 0
+        (folder / "clarion.db").write_bytes(empty_database())
         self.start_controller()
 
     def start_controller(self) -> None:
         """Start the controller, or start it again from what it has recorded."""
-        database = open_database(self.folder / "clarion.db")
+        self.database = open_database(self.folder / "clarion.db")
+        database = self.database
         self.log = StateLog(database)
         self.roster = Roster(database, self.log, self.clock)
         self.rollouts = Rollouts(self.settings, self.log, self.roster, self)
+
+    def named(self, name: str) -> FakeHost:
+        """Return the host of that name."""
+        return next(host for host in self.hosts.values() if host.name == name)
 
     def broadcast(self, topic: str, envelope: bytes) -> None:
         """Carry an envelope to every host that can hear it."""
@@ -253,6 +273,20 @@ class FakeFleet:
         selection = select_targets(TargetRequest(ENVIRONMENT, names), None, enrolled)
         return self.accept(self.document(version, selection, Plan(**plan)), selection)  # type: ignore[arg-type]
 
+    def deploy_with(self, plan: Plan, version: str = "1.1.0") -> Walk:
+        """Deploy to everybody by this plan."""
+        return self.deploy(version, **{name: getattr(plan, name) for name in plan.__struct_fields__})
+
+    def state_of(self, walk: Walk) -> RolloutState:
+        """Return the controller's newest state of a deployment."""
+        return self.newest(walk).state
+
+    def newest(self, walk: Walk) -> Walk:
+        """Return the deployment as the controller, which may have been restarted since, has it now."""
+        found = self.rollouts.streams.find(walk.state.deployment.id)
+        assert found
+        return found
+
     def document(self, version: str, selection: Selection, plan: Plan) -> Deployment:
         """Return a deployment that is due next."""
         stream, now = stream_of(ENVIRONMENT, APP), int(self.clock.now)
@@ -279,14 +313,11 @@ class FakeFleet:
 
     def run(self, walk: Walk, *, limit: int = 2000, until: Callable[[], bool] | None = None) -> Walk:
         """Step until the deployment is over, or `until` holds; never longer than `limit` steps."""
-        id_ = walk.state.deployment.id
         for _ in range(limit):
-            found = self.rollouts.streams.find(id_)
-            assert found
-            if until() if until else found.state.status.is_final:
-                return found
+            if until() if until else self.state_of(walk).status.is_final:
+                return self.newest(walk)
             self.step()
-        raise AssertionError(f"not over after {limit} steps: {found.state.reason!r} {self.census()}")
+        raise AssertionError(f"not over after {limit} steps: {self.state_of(walk).reason!r} {self.census()}")
 
     def census(self) -> dict[str, list[str]]:
         """Return the names of hosts by what they really are."""
@@ -300,5 +331,5 @@ def fleet_of(folder: Path, count: int, *faults: Faults, **settings: float) -> Fa
     """Return a fleet of `count` hosts of which the first have these faults."""
     fleet = FakeFleet(folder, **settings)
     for number in range(count):
-        fleet.join(f"web-{number + 1:04}", faults[number] if number < len(faults) else None)
+        fleet.join(f"web-{number + 1:04}", replace(faults[number]) if number < len(faults) else None)
     return fleet

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy.event import listen
 from tests.controller.fake_fleet import Faults, fleet_of
 
+from clarion_controller.api.orders import abort, pause, resume
+from clarion_controller.gateway.gateway import Inbound
+from clarion_protocol import strict_json
+from clarion_protocol.documents import Head
+from clarion_protocol.wire import Ask, Up
 from clarion_protocol.words import DeploymentStatus, HostStatus, Strategy
 
 
@@ -65,3 +71,157 @@ def test_a_restarted_controller_finishes_the_rollout(tmp_path: Path) -> None:
     assert after.state == before.state
     fleet.rollouts.resume()
     assert fleet.run(after).state.status is DeploymentStatus.SUCCEEDED
+
+
+def test_a_straggler_that_comes_back_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A degraded deployment stays open; with its last straggler done it has succeeded."""
+    fleet = fleet_of(tmp_path, 5, Faults(is_dead=True))
+    walk = fleet.run(fleet.deploy(max_unreachable="1"))
+    assert walk.state.status is DeploymentStatus.DEGRADED
+    fleet.named("web-0001").faults.is_dead = False
+    walk = fleet.run(walk, until=lambda: fleet.state_of(walk).status is DeploymentStatus.SUCCEEDED)
+    assert fleet.named("web-0001").runs == "1.1.0"
+
+
+def test_a_host_that_joins_later_gets_what_runs(tmp_path: Path) -> None:
+    """After a deployment to everybody, a new host is staged and leased on its own."""
+    fleet = fleet_of(tmp_path, 3)
+    walk = fleet.run(fleet.deploy())
+    fleet.step(3600)
+    joiner = fleet.join("web-0004")
+    fleet.run(walk, until=lambda: joiner.status is HostStatus.COMMITTED, limit=100)
+    assert joiner.runs == "1.1.0"
+    assert fleet.state_of(walk).status is DeploymentStatus.SUCCEEDED
+
+
+def test_a_host_that_joins_after_a_bad_deployment_gets_the_last_good_one(tmp_path: Path) -> None:
+    """What was rolled back is not given to newcomers; what was committed before it is."""
+    fleet = fleet_of(tmp_path, 3)
+    good = fleet.run(fleet.deploy("1.1.0"))
+    fleet.named("web-0002").faults.fails_in = HostStatus.CHECKING
+    assert fleet.run(fleet.deploy("1.2.0")).state.status is DeploymentStatus.ROLLED_BACK
+    joiner = fleet.join("web-0004")
+    fleet.run(good, until=lambda: joiner.status is HostStatus.COMMITTED, limit=200)
+    assert joiner.runs == "1.1.0"
+
+
+def test_a_newer_deployment_supersedes_the_one_under_way(tmp_path: Path) -> None:
+    """The older one ends as superseded, every host ends on the newer release."""
+    fleet = fleet_of(tmp_path, 4)
+    older = fleet.deploy("1.1.0", max_parallel="1")
+    for _ in range(8):
+        fleet.step()
+    newer = fleet.run(fleet.deploy("1.2.0"))
+    assert fleet.state_of(older).status is DeploymentStatus.SUPERSEDED
+    assert "1.2.0" in fleet.state_of(older).reason
+    assert newer.state.status is DeploymentStatus.SUCCEEDED
+    assert {host.runs for host in fleet.hosts.values()} == {"1.2.0"}
+
+
+def test_an_aborted_deployment_gives_no_more_leases(tmp_path: Path) -> None:
+    """Hosts in change finish, nobody else begins."""
+    fleet = fleet_of(tmp_path, 4)
+    walk = fleet.deploy(max_parallel="1")
+    fleet.run(walk, until=lambda: fleet.most_in_change == 1)
+    fleet.rollouts.order(walk, abort(walk.state, "ada", fleet.clock.now))
+    for _ in range(60):
+        fleet.step()
+    assert fleet.state_of(walk).status is DeploymentStatus.ABORTED
+    assert fleet.state_of(walk).reason == "aborted by ada when 0 of 4 hosts had switched"
+    assert sorted(host.runs for host in fleet.hosts.values()) == ["1.0.0", "1.0.0", "1.0.0", "1.1.0"]
+
+
+def test_a_paused_deployment_waits_without_its_clock_running(tmp_path: Path) -> None:
+    """However long it is paused, it is not halted; resumed, it goes on to its end."""
+    fleet = fleet_of(tmp_path, 3)
+    walk = fleet.deploy(progress_deadline=60.0)
+    fleet.step()
+    fleet.rollouts.order(walk, pause(walk.state, "ada", fleet.clock.now))
+    for _ in range(30):
+        fleet.step(20)
+    assert fleet.state_of(walk).status is DeploymentStatus.PAUSED
+    assert {host.status for host in fleet.hosts.values()} == {HostStatus.STAGED}
+    fleet.rollouts.order(walk, resume(walk.state, "ada", fleet.clock.now))
+    assert fleet.run(walk).state.status is DeploymentStatus.SUCCEEDED
+
+
+def test_a_deployment_in_which_nothing_moves_is_halted(tmp_path: Path) -> None:
+    """Beyond progress_deadline it stops with a sentence that names whom it waited for."""
+    fleet = fleet_of(tmp_path, 2, Faults(step_time=500.0))
+    walk = fleet.run(fleet.deploy(progress_deadline=100.0))
+    assert walk.state.status is DeploymentStatus.FAILED
+    assert walk.state.reason.startswith("nothing moved for 100s (progress_deadline), last waiting for web-0001")
+
+
+def test_a_restored_backup_uses_no_number_twice(tmp_path: Path) -> None:
+    """The controller goes on above what hosts have accepted, though its database forgot it."""
+    fleet = fleet_of(tmp_path, 3)
+    fleet.run(fleet.deploy("1.1.0", max_parallel="1"))
+    fleet.database.dispose()
+    backup = (tmp_path / "clarion.db").read_bytes()
+    fleet.start_controller()
+    fleet.run(fleet.deploy("1.2.0", max_parallel="1"))
+    fleet.database.dispose()
+    (tmp_path / "clarion.db").write_bytes(backup)
+    fleet.start_controller()
+    for _ in range(70):
+        fleet.step()
+    assert fleet.run(fleet.deploy("1.3.0")).state.status is DeploymentStatus.SUCCEEDED
+    assert not [text for host in fleet.hosts.values() for text in host.refused if "equivocation" in text]
+
+
+def test_one_lying_host_cannot_push_the_numbers_out_of_reach(tmp_path: Path) -> None:
+    """A head beyond all reason is not believed, and everybody else goes on deploying."""
+    fleet = fleet_of(tmp_path, 3)
+    liar = fleet.named("web-0001")
+    fleet.run(fleet.deploy("1.1.0"))
+    lie = strict_json.dumps(Ask({"production/shop": Head(2**62, 2**62)}))
+    fleet.rollouts.turn([Inbound(liar.id, Up.ASK, lie)])
+    assert fleet.run(fleet.deploy("1.2.0")).state.status is DeploymentStatus.SUCCEEDED
+
+
+def test_a_host_cannot_speak_for_another(tmp_path: Path) -> None:
+    """A report in another's name is refused and counted; nothing of it is recorded."""
+    fleet = fleet_of(tmp_path, 2)
+    walk = fleet.deploy()
+    one, two = fleet.named("web-0001"), fleet.named("web-0002")
+    two.receive(walk.envelope, fleet.clock.now)
+    two.say(fleet.clock.now, HostStatus.COMMITTED)
+    forged = [Inbound(one.id, Up.REPORT, body) for body in two.outbox.values()]
+    two.outbox.clear()
+    fleet.rollouts.turn(forged)
+    assert fleet.rollouts.refused["signal.bad_signature"] == 1
+    assert fleet.state_of(walk).count(lambda host: host.is_done) == 0
+
+
+def test_a_report_that_was_recorded_is_acknowledged_again(tmp_path: Path) -> None:
+    """When an acknowledgement got lost, the repeated report changes nothing and is acknowledged."""
+    fleet = fleet_of(tmp_path, 1)
+    host = fleet.named("web-0001")
+    host.say(fleet.clock.now)
+    kept = dict(host.outbox)
+    fleet.rollouts.turn([Inbound(host.id, Up.REPORT, body) for body in kept.values()])
+    host.outbox = dict(kept)
+    fleet.rollouts.turn([Inbound(host.id, Up.REPORT, body) for body in kept.values()])
+    assert host.outbox == {}
+
+
+def test_a_removed_host_is_expected_nothing_of(tmp_path: Path) -> None:
+    """It drops out of the counts, and the deployment ends without it."""
+    fleet = fleet_of(tmp_path, 3, Faults(is_dead=True))
+    walk = fleet.deploy(max_unreachable="0")
+    gone = fleet.roster.named("production", "web-0001")
+    assert gone
+    fleet.roster.revoke(gone)
+    fleet.rollouts.host_left(gone)
+    assert fleet.run(walk).state.reason == "all 2 hosts run 1.1.0"
+
+
+def test_reports_that_arrive_together_are_one_transaction(tmp_path: Path) -> None:
+    """With 300 hosts, transactions follow turns, not hosts."""
+    fleet = fleet_of(tmp_path, 300)
+    commits: list[object] = []
+    listen(fleet.database, "commit", commits.append)
+    walk = fleet.run(fleet.deploy(type=Strategy.ALL_AT_ONCE))
+    assert walk.state.status is DeploymentStatus.SUCCEEDED
+    assert len(commits) < 40
