@@ -144,7 +144,8 @@ def _policy(repository: TufRepository, environment: str) -> Policy:
 def fleet_toml(name: str, address: str, environments: Sequence[str]) -> str:
     """Return the fleet.toml of a new cluster; everything left out has a default."""
     parts = [_HEAD.format(name=name, address=address)]
-    parts += [_ENVIRONMENT.format(environment=each) for each in environments]
+    # A bare key with a dot in it would be two keys.
+    parts += [_ENVIRONMENT.format(environment=f'"{each}"' if "." in each else each) for each in environments]
     return "\n".join(parts)
 
 

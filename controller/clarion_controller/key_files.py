@@ -111,10 +111,11 @@ def _read(path: Path, kind: str) -> bytes:
         ) from error
     except OSError as error:
         raise BadConfig(f"{path} cannot be opened: {error.strerror}", hint=f"Run 'ls -l {path}' to see why.") from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor, not a path)
+    try:
         _refuse_shared(path, os.fstat(descriptor))
-        text = file.read(_MAX_BYTES).decode("ascii", "replace")
-    return _parse(path, text, kind)
+        return _parse(path, os.read(descriptor, _MAX_BYTES).decode("ascii", "replace"), kind)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_shared(path: Path, status: os.stat_result) -> None:
