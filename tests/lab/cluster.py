@@ -19,6 +19,7 @@ ENVIRONMENT = "production"
 APP = "shop"
 PORT = 8080
 CURRENT = f"/srv/clarion/{APP}/current"
+AS_CLARION = ("runuser", "-u", "clarion", "--", "clarion")
 FLEET = """
 max_unreachable = "{unreachable}"
 lease_timeout = "10s"
@@ -46,18 +47,18 @@ class Cluster:
     # -- the operator's commands ---------------------------------------------------------------------------------
 
     def clarion(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run `clarion` on the controller; the caller looks at the exit code."""
-        return self.control.run("clarion", *arguments, check=False, timeout=timeout)
+        """Run `clarion` as the controller's user; the caller looks at the exit code."""
+        return self.control.run(*AS_CLARION, *arguments, check=False, timeout=timeout)
 
     def must(self, *arguments: str) -> str:
         """Run `clarion`, which has to succeed, and return what it printed."""
-        return self.control.run("clarion", *arguments, timeout=120).stdout
+        return self.control.run(*AS_CLARION, *arguments, timeout=120).stdout
 
     def publish(self, source: Path, version: str) -> None:
         """Build and publish a version of the shop."""
-        self.control.run("rm", "-rf", "/tmp/source")
-        self.control.copy_in(source, "/tmp/source")
-        self.must("build", f"/tmp/source/{source.name}", "--version", version, "--out", "/tmp/dist")
+        self.control.run("rm", "-rf", "/srv/source")
+        self.control.copy_in(source, "/srv/source")
+        self.must("build", f"/srv/source/{source.name}", "--version", version, "--out", "/tmp/dist")
         self.must("publish", f"/tmp/dist/{APP}-{version}.tar.zst")
 
     def deploy(self, version: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -161,7 +162,8 @@ def set_up(lab: Lab, cache: Cache, webs: int = 5, unreachable: str = "5%") -> Cl
 
 def _found(cluster: Cluster, unreachable: str) -> None:
     control = cluster.control
-    cluster.must("init", "--address", control.address)
+    # as root, like the package's own hint: only the home's owner gets the keys
+    control.run("clarion", "init", "--address", control.address)
     fleet = control.read("/var/lib/clarion/fleet.toml") + FLEET.format(unreachable=unreachable)
     control.write("/var/lib/clarion/fleet.toml", fleet)
     control.run("systemctl", "start", "clarion-controller")
