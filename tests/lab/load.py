@@ -92,12 +92,12 @@ def _get(url: str) -> str:
 def main(seconds: float, urls: list[str]) -> None:
     """Serve customers until the time is over or nobody listens any more."""
     stop = threading.Event()
-    threading.Timer(seconds, stop.set).start()
     backends = {url: Backend(url, stop) for url in urls}
     for backend in backends.values():
         backend.start()
     threading.Thread(target=_stop_at_end_of_input, args=[stop], daemon=True).start()
-    stop.wait()
+    stop.wait(seconds)
+    stop.set()
     for backend in backends.values():
         backend.join()
     print(json.dumps({url: asdict(backend.tally) for url, backend in backends.items()}), flush=True)
