@@ -156,7 +156,8 @@ class Core:
         signal, floor = trust.accept_signal(envelope, self._standpoint(), state.signal, deployment)
         if floor == state.signal:
             return
-        self._envelopes.save(floor.digest, envelope)
+        if signal.targets.include(self._identity.host):
+            self._envelopes.save(floor.digest, envelope)
         orders = follow(state.orders, signal, self._identity.host)
         self._remember(stream, signal.issued_at, msgspec.structs.replace(state, signal=floor, orders=orders))
         self._hand_over(stream)
