@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from clarion_protocol.amounts import Duration, Size
 from clarion_protocol.documents import Name
 from clarion_protocol.errors import BadConfig
-from clarion_protocol.toml_file import read_toml
+from clarion_protocol.toml_file import line_of, read_toml
 
 DEFAULT_PATH = Path("/etc/clarion-agent/agent.toml")
 EXAMPLE = Path(__file__).with_name("agent.example.toml")
 
-Unit = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,239}$")]
+# Never an option: it begins with a letter or a digit.
+_UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,239}\Z", re.ASCII)
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +27,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class AppRules(_Table, frozen=True):
     """What this host lets one app do."""
 
-    units: tuple[Unit, ...] = ()
+    units: tuple[str, ...] = ()
 
 
 class Supervisord(_Table, frozen=True):
@@ -84,4 +85,17 @@ def load_config(path: Path) -> Config:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path}: {error}", hint=f"An example lies at {EXAMPLE}.") from error
-    return read_toml(text, Config, str(path))
+    config = read_toml(text, Config, str(path))
+    _check_units(config, text, path)
+    return config
+
+
+def _check_units(config: Config, text: str, path: Path) -> None:
+    # Not in the schema: its errors cannot say which app's table it was.
+    for app, rules in config.app.items():
+        for unit in rules.units:
+            if not _UNIT.match(unit):
+                line = line_of(text, ("app", app, "units"))
+                raise BadConfig(
+                    f'{path}, line {line}: app.{app}.units: "{unit[:80]}" is no unit such as "shop.service"'
+                )

@@ -27,6 +27,7 @@ class Knife:
         self.operation = ""
 
     def __call__(self, operation: str, path: Path) -> None:
+        """Watch one operation."""
         if not threading.current_thread().name.startswith("app "):
             return
         self.count += 1
