@@ -69,4 +69,4 @@ def _timed_out(answer: DeploymentAnswer, timeout: float) -> WaitTimedOut:
 def how_to_go_on(deployment: DeploymentAnswer) -> str:
     """Return how to watch or stop a rollout that goes on without the one who started it."""
     watch = f"clarion status {deployment.app} -e {deployment.environment} --watch"
-    return f"Watch it: '{watch}'. Stop it: 'clarion abort {short(deployment.id)}'."
+    return f"Watch it:  {watch}\nStop it:   clarion abort {short(deployment.id)}"

@@ -10,7 +10,7 @@ from clarion_controller.api.answers import LogAnswer
 from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import clock, note, one_line, printable, say, show_json
+from clarion_controller.cli.show import clock, note, one_line, printable, say, say_sentence, show_json
 
 
 def logs(
@@ -28,15 +28,14 @@ def logs(
     if not entries:
         note("No host has reported anything of it yet.")
     for entry in entries:
-        for line in lines_of(entry):
-            say(line)
+        _show(entry)
 
 
-def lines_of(entry: LogAnswer) -> list[str]:
-    """Return one report as text: its head, then what the step wrote, indented and without control characters."""
-    code = f" [{entry.error}]" if entry.error else ""
-    step = entry.stage or ""
-    head = (
-        f"{clock(entry.at)}  {entry.host:16} {step:9} {entry.status.value:12} {one_line(entry.reason)}{code}".rstrip()
-    )
-    return [head, *(f"    {printable(line)}" for line in entry.log.splitlines())]
+def _show(entry: LogAnswer) -> None:
+    """Write one report: its head, its reason, then what the step wrote, without control characters."""
+    say(f"{clock(entry.at)}  {entry.host:16} {entry.stage or '':9} {entry.status.value}")
+    if entry.reason:
+        code = f" [{entry.error}]" if entry.error else ""
+        say_sentence(f"{one_line(entry.reason)}{code}", indent=10)
+    for line in entry.log.splitlines():
+        say(f"          | {printable(line)}")

@@ -17,7 +17,7 @@ from clarion_controller.api.answers import DeploymentAnswer, PlanAnswer, PlanReq
 from clarion_controller.cli.check_plan import Question, check_plan
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.follow import WaitTimedOut, follow, how_to_go_on
-from clarion_controller.cli.show import note, say, short, show_error
+from clarion_controller.cli.show import note, say, say_sentence, short, show_error
 from clarion_controller.cli.show_plan import describe
 from clarion_controller.cli.verdict import exit_code, next_step, sentence
 from clarion_controller.key_files import KeyFolder
@@ -48,7 +48,7 @@ def give(controller: Controller, request: PlanRequest, overrides: dict[str, obje
     confirm(manner)
     deployment = controller.order(answer.deployment.sealed(key))
     if not manner.timeout:
-        say(f"Deployment {short(deployment.id)} has begun. {how_to_go_on(deployment)}")
+        say(f"Deployment {short(deployment.id)} has begun.\n{how_to_go_on(deployment)}")
         return ExitCode.COMMITTED
     return watch_to_the_end(controller, deployment, manner.timeout)
 
@@ -88,7 +88,7 @@ def watch_to_the_end(controller: Controller, deployment: DeploymentAnswer, timeo
     try:
         last = watch(follow(controller, deployment, timeout))
     except KeyboardInterrupt:
-        note(f"\nThe rollout goes on without you. {how_to_go_on(deployment)}")
+        note(f"\nThe rollout goes on without you.\n{how_to_go_on(deployment)}")
         return INTERRUPTED
     except WaitTimedOut as error:
         show_error(error.message, error.hint)
@@ -98,7 +98,7 @@ def watch_to_the_end(controller: Controller, deployment: DeploymentAnswer, timeo
 
 def conclude(deployment: DeploymentAnswer) -> int:
     """Say in one sentence how a deployment ended, and what to do if it did not end well."""
-    say(sentence(deployment))
+    say_sentence(sentence(deployment))
     if step := next_step(deployment):
         note(step)
     return exit_code(deployment)

@@ -87,12 +87,12 @@ class Picture:
     def __rich__(self) -> RenderableType:
         """Draw the present state."""
         drawn = self._hosts(self.state) if len(self.state.hosts) <= MOST_LINES else counts(self.state)
-        return Group(drawn, self._bottom(self.state))
+        return drawn if self.state.status.is_final else Group(drawn, self._bottom(self.state))
 
     def _hosts(self, state: DeploymentAnswer) -> Table:
         table = Table.grid(padding=(0, 2, 0, 0))
         for host in state.hosts:
-            table.add_row(self._mark(host), host.name, *_where(host))
+            table.add_row(self._mark(host), host.name, *_where(host, is_over=state.status.is_final))
         return table
 
     def _mark(self, host: HostProgress) -> RenderableType:
@@ -106,11 +106,11 @@ class Picture:
         )
 
 
-def _where(host: HostProgress) -> tuple[Text, Text]:
+def _where(host: HostProgress, *, is_over: bool) -> tuple[Text, Text]:
     style = MARKS.get(host.status, ("", "cyan"))[1]
-    return Text(host.status.value.replace("_", " "), style=style), Text(
-        one_line(host.reason), style="dim", overflow="ellipsis"
-    )
+    # Cut while the picture moves, so that it never outgrows the terminal; whole when it stands still.
+    reason = Text(one_line(host.reason), style="dim", overflow="fold" if is_over else "ellipsis", no_wrap=not is_over)
+    return Text(host.status.value.replace("_", " "), style=style), reason
 
 
 def counts(state: DeploymentAnswer) -> Group:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHORT = 8  # hex digits of an id that people see and type
+ENDLESS = 10_000
 RED = "\x1b[1;31m"
 PLAIN = "\x1b[0m"
 
@@ -19,13 +20,21 @@ def show_error(message: str, hint: str | None) -> None:
     """Write what is wrong and the next command to stderr."""
     label = f"{RED}error:{PLAIN}" if sys.stderr.isatty() else "error:"
     print(label, message, file=sys.stderr)  # noqa: T201
-    if hint:
-        print(f"  {hint}", file=sys.stderr)  # noqa: T201
+    for line in (hint or "").splitlines():
+        print(f"  {line}", file=sys.stderr)  # noqa: T201
 
 
 def say(text: str = "") -> None:
     """Write a line to stdout."""
     print(text, flush=True)  # noqa: T201
+
+
+def say_sentence(text: str, indent: int = 0) -> None:
+    """Write a sentence to stdout; on a terminal it is broken between words."""
+    from rich.padding import Padding  # noqa: PLC0415 (error messages come without rich, and sooner)
+    from rich.text import Text  # noqa: PLC0415 (as above)
+
+    console().print(Padding(Text(text), (0, 0, 0, indent), expand=False))
 
 
 def note(text: str) -> None:
@@ -42,9 +51,10 @@ def show_json(value: Any) -> None:
 
 def console() -> Console:
     """Return the terminal, or whatever stands in its place."""
-    from rich.console import Console  # noqa: PLC0415 (error messages come without rich, and sooner)
+    from rich.console import Console  # noqa: PLC0415 (as above)
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # What is not a terminal has no width: a line that a program reads is never broken.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else ENDLESS)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -54,10 +64,16 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     console().print(table)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return each row as a line, its cells below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 STYLES = {

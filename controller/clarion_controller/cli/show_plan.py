@@ -20,6 +20,7 @@ def describe(answer: PlanAnswer) -> str:
     where = f"{deployment.environment}: {count(len(answer.targets), 'host')}"
     rows = [
         ("strategy", strategy(deployment.plan)),
+        ("limits", limits(deployment.plan)),
         *_batches(answer),
         ("if it fails", _failure(deployment)),
         ("runs now", _running(answer)),
@@ -31,12 +32,14 @@ def describe(answer: PlanAnswer) -> str:
 
 
 def strategy(plan: Plan) -> str:
-    """Return how a rollout would walk."""
-    parts = ["all at once"] if plan.type is Strategy.ALL_AT_ONCE else [f"rolling, {plan.max_parallel} at a time"]
-    parts.append(f"at most {plan.max_failures} may fail, {plan.max_unreachable} be unreachable")
-    if plan.bake_time:
-        parts.append(f"each bakes {Duration(plan.bake_time)}")
-    return "; ".join(parts)
+    """Return how hosts take turns."""
+    walk = "all at once" if plan.type is Strategy.ALL_AT_ONCE else f"rolling, {plan.max_parallel} at a time"
+    return f"{walk}, each bakes {Duration(plan.bake_time)}" if plan.bake_time else walk
+
+
+def limits(plan: Plan) -> str:
+    """Return what halts a rollout when it is exceeded."""
+    return f"{plan.max_failures} may fail, {plan.max_unreachable} may be unreachable"
 
 
 def batches(targets: Sequence[str], plan: Plan) -> list[list[str]]:

@@ -12,8 +12,20 @@ from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import watch_to_the_end
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import ago, count, date, note, one_line, say, short, show_json, show_table
+from clarion_controller.cli.show import (
+    ago,
+    aligned,
+    date,
+    note,
+    one_line,
+    say,
+    say_sentence,
+    short,
+    show_json,
+    show_table,
+)
 from clarion_controller.cli.verdict import trouble
+from clarion_protocol.words import DeploymentStatus, HostStatus
 
 
 def status(
@@ -54,8 +66,11 @@ def history(
     if json:
         show_json(deployments)
         return
-    columns = ["id", "when", "app", "version", "environment", "status", "hosts", "by", "reason"]
-    show_table(columns, map(_line_of_history, deployments))
+    lines = aligned([_line_of_history(each) for each in deployments])
+    for line, each in zip(lines, deployments, strict=True):
+        say(line)
+        if each.status is not DeploymentStatus.SUCCEEDED:
+            say_sentence(one_line(each.reason), indent=10)
 
 
 def _under_way(streams: list[StreamAnswer]) -> DeploymentAnswer | None:
@@ -64,10 +79,10 @@ def _under_way(streams: list[StreamAnswer]) -> DeploymentAnswer | None:
 
 
 def _show(stream: StreamAnswer) -> None:
-    say(f"{stream.app} in {stream.environment}: {_wanted(stream)}")
-    if stream.deployment:
+    say_sentence(f"{stream.app} in {stream.environment}: {_wanted(stream)}")
+    if stream.deployment and not stream.deployment.status.is_final:
         for line in trouble(stream.deployment):
-            say(f"  {line}")
+            say_sentence(line, indent=2)
     show_table(["host", "runs", "is", "seen", "remark"], [_line_of_host(stream, host) for host in stream.hosts])
 
 
@@ -80,7 +95,13 @@ def _wanted(stream: StreamAnswer) -> str:
 
 
 def _line_of_host(stream: StreamAnswer, host: HostAnswer) -> list[str]:
-    return [host.name, _runs(stream.app, host), connection(host), ago(host.last_seen, time.time()), _remark(host)]
+    return [
+        host.name,
+        _runs(stream.app, host),
+        connection(host),
+        ago(host.last_seen, time.time()),
+        _remark(stream, host),
+    ]
 
 
 def _runs(app: str, host: HostAnswer) -> str:
@@ -97,19 +118,17 @@ def connection(host: HostAnswer) -> str:
     return "connected" if host.is_connected else "not connected"
 
 
-def _remark(host: HostAnswer) -> str:
-    return "; ".join(host.drift)
+def _remark(stream: StreamAnswer, host: HostAnswer) -> str:
+    stands = [each for each in stream.deployment.hosts if each.name == host.name] if stream.deployment else []
+    behind = [each.status.value for each in stands if each.status is HostStatus.UNREACHABLE]
+    return "; ".join([*behind, *map(one_line, host.drift)])
 
 
 def _line_of_history(deployment: DeploymentAnswer) -> list[str]:
     return [
         short(deployment.id),
         date(deployment.created),
-        deployment.app,
-        deployment.version,
-        deployment.environment,
+        f"{deployment.app} {deployment.version} to {deployment.environment}",
         deployment.status.value,
-        count(sum(deployment.counts.values()), "host"),
-        deployment.actor,
-        one_line(deployment.reason),
+        one_line(deployment.actor),
     ]

@@ -30,7 +30,7 @@ def test_a_small_fleet_has_a_line_for_each_host() -> None:
     assert lines[0].split() == ["✓", "web-1", "committed"]
     assert lines[1].split() == ["↩", "web-2", "rolled", "back", "503"]
     assert lines[2].split()[1:] == ["web-3", "checking"]
-    assert "because" in lines[3]
+    assert "running for" in lines[3]
 
 
 def test_a_large_fleet_is_counted() -> None:
@@ -46,8 +46,14 @@ def test_a_large_fleet_is_counted() -> None:
 
 def test_no_line_is_longer_than_the_terminal_whatever_a_host_says() -> None:
     """A reason from a host is cut, never wrapped over the picture."""
-    state = progress(DeploymentStatus.RUNNING, HostStatus.FAILED, reason_1="x" * 900)
+    state = progress(DeploymentStatus.RUNNING, HostStatus.FAILED, reason_1="x y " * 300)
     assert len(drawn(state).splitlines()) == 2
+
+
+def test_a_deployment_that_is_over_needs_no_line_of_its_own() -> None:
+    """The sentence that follows says how it ended."""
+    state = progress(DeploymentStatus.SUCCEEDED, HostStatus.COMMITTED)
+    assert len(drawn(state).splitlines()) == 1
 
 
 def test_elsewhere_there_is_a_line_for_each_change_and_none_without() -> None:

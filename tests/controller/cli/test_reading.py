@@ -46,9 +46,9 @@ def answering(controller: StandIn) -> StandIn:
     ("arguments", "shown"),
     [
         (["hosts"], ["web-1", "connected", "shop 1.0.0", "10.0 GB", "web-2", "never"]),
-        (["status"], ["wanted 1.1.0", "degraded: because", "web-2 is unreachable: off", "runs nothing"]),
-        (["history"], ["dddddddd", "degraded", "2 hosts"]),
-        (["logs", "dddd"], ["check", "failed", "not healthy [host.unhealthy]", "    one"]),
+        (["status"], ["wanted 1.1.0", "degraded: because", "unreachable; runs nothing"]),
+        (["history"], ["dddddddd", "shop 1.1.0 to production", "degraded", "because"]),
+        (["logs", "dddd"], ["check", "failed", "not healthy [host.unhealthy]", "| one"]),
     ],
     ids=["hosts", "status", "history", "logs"],
 )
