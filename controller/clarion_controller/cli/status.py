@@ -27,6 +27,8 @@ from clarion_controller.cli.show import (
 from clarion_controller.cli.verdict import trouble
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
+NOTHING_YET = "Nothing was deployed yet: 'clarion deploy APP VERSION -e ENVIRONMENT'."
+
 
 def status(
     context: typer.Context,
@@ -45,7 +47,7 @@ def status(
     if watch and (under_way := _under_way(streams)):
         return watch_to_the_end(controller, under_way, timeout=7 * 86400)
     if not streams:
-        note("Nothing was deployed yet: 'clarion deploy APP VERSION -e ENVIRONMENT'.")
+        note(NOTHING_YET)
     for number, stream in enumerate(streams):
         if number:
             say()
@@ -66,6 +68,8 @@ def history(
     if json:
         show_json(deployments)
         return
+    if not deployments:
+        note(NOTHING_YET)
     lines = aligned([_line_of_history(each) for each in deployments])
     for line, each in zip(lines, deployments, strict=True):
         say(line)
@@ -119,9 +123,10 @@ def connection(host: HostAnswer) -> str:
 
 
 def _remark(stream: StreamAnswer, host: HostAnswer) -> str:
+    if stream.app in host.drift:
+        return HostStatus.DRIFTED.value
     stands = [each for each in stream.deployment.hosts if each.name == host.name] if stream.deployment else []
-    behind = [each.status.value for each in stands if each.status is HostStatus.UNREACHABLE]
-    return "; ".join([*behind, *map(one_line, host.drift)])
+    return next((each.status.value for each in stands if each.status is HostStatus.UNREACHABLE), "")
 
 
 def _line_of_history(deployment: DeploymentAnswer) -> list[str]:

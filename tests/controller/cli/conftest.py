@@ -59,7 +59,8 @@ class StandIn:
                 return ""
 
         class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-            pass
+            def handle_error(self, *_: object) -> None:
+                """Say nothing of a client that has gone: Ctrl-C is tested, too."""
 
         self._server = Server(str(socket), Page)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})

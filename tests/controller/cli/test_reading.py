@@ -19,7 +19,7 @@ STREAM = StreamAnswer(
     wanted="1.1.0",
     deployment=DEGRADED,
     running={"1.0.0": 2},
-    hosts=[a_host("web-1"), a_host("web-2", is_connected=False, last_seen=None, running=[], drift=["runs nothing"])],
+    hosts=[a_host("web-1"), a_host("web-2", is_connected=False, last_seen=None, running=[], drift=["shop"])],
 )
 LOG = LogAnswer(
     host="web-1",
@@ -46,7 +46,7 @@ def answering(controller: StandIn) -> StandIn:
     ("arguments", "shown"),
     [
         (["hosts"], ["web-1", "connected", "shop 1.0.0", "10.0 GB", "web-2", "never"]),
-        (["status"], ["wanted 1.1.0", "degraded: because", "unreachable; runs nothing"]),
+        (["status"], ["wanted 1.1.0", "degraded: because", "drifted", "never"]),
         (["history"], ["dddddddd", "shop 1.1.0 to production", "degraded", "because"]),
         (["logs", "dddd"], ["check", "failed", "not healthy [host.unhealthy]", "| one"]),
     ],
@@ -104,9 +104,10 @@ def test_watching_follows_what_is_under_way(answering: StandIn, terminal: Termin
     [
         (["hosts"], "GET /v1/hosts", "clarion hosts invite"),
         (["status"], "GET /v1/status", "clarion deploy"),
+        (["history"], "GET /v1/deployments", "clarion deploy"),
         (["logs", "dddd"], "GET /v1/deployments/dddd/logs", "No host has reported"),
     ],
-    ids=["hosts", "status", "logs"],
+    ids=["hosts", "status", "history", "logs"],
 )
 def test_where_there_is_nothing_the_next_command_is_named(
     answering: StandIn, terminal: Terminal, arguments: list[str], call: str, told: str
