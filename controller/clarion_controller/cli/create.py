@@ -1,4 +1,4 @@
-"""`clarion init`: a new cluster."""
+"""`clarion init`: a new cluster, or a new environment of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import typer
 from clarion_controller.cli import options
 from clarion_controller.cli.place import DEFAULT_HOME, place_of
 from clarion_controller.cli.show import say
-from clarion_controller.initialise import Initialised, initialise
+from clarion_controller.initialise import Initialised, add_environment, initialise
+from clarion_protocol.errors import BadConfig
+
+FIRST_ENVIRONMENT = "production"
 
 
 def init(
@@ -20,13 +23,30 @@ def init(
     ] = None,
     *,
     address: Annotated[
-        str, typer.Option(metavar="HOST", help="The name or IP address that agents connect to.", show_default=False)
-    ],
+        str | None,
+        typer.Option(metavar="HOST", help="The name or IP address that agents connect to.", show_default=False),
+    ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="What the cluster is called.")] = "main",
-    environment: options.NewEnvironments = ["production"],  # noqa: B006 (typer copies it)
+    environment: options.NewEnvironments = None,
 ) -> None:
     """Create a cluster: its keys, its packages, its fleet.toml."""
-    made = initialise(folder or place_of(context).home, name, address, list(environment))
+    home = folder or place_of(context).home
+    if address is None and environment and (home / "fleet.toml").exists():
+        _add_environments(home, environment)
+    elif address is None:
+        raise BadConfig("a new cluster needs an address", hint="Add --address HOST: what agents connect to.")
+    else:
+        _say_what_was_made(initialise(home, name, address, environment or [FIRST_ENVIRONMENT]), name)
+
+
+def _add_environments(home: Path, environments: list[str]) -> None:
+    for environment in environments:
+        add_environment(home, environment)
+        say(f"Environment {environment} has a policy: this cluster's deployer key may deploy there.")
+        say(f"Next: add [environment.{environment}] to {home / 'fleet.toml'}.")
+
+
+def _say_what_was_made(made: Initialised, name: str) -> None:
     say(f"Cluster {name} is made in {made.home}.")
     say(f"  id    {made.cluster}")
     say(f"  root  {made.root_sha256}  (SHA-256; join tokens carry it)")

@@ -19,7 +19,10 @@ SomeEnvironment = Annotated[
     str | None, typer.Option("--environment", "-e", metavar="ENV", help="Only this environment.", show_default=False)
 ]
 NewEnvironments = Annotated[
-    list[str], typer.Option("--environment", "-e", metavar="ENV", help="An environment; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--environment", "-e", metavar="ENV", help="An environment; may be repeated.", show_default="production"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

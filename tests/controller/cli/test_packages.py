@@ -45,6 +45,14 @@ def test_from_nothing_to_a_published_package(terminal: Terminal, home: Path, sou
     assert [(each["version"], each["release"]) for each in json.loads(terminal.out)] == [("1.2.3", 1)]
 
 
+def test_an_environment_can_be_added_later(terminal: Terminal, home: Path) -> None:
+    """Its policy is signed where the targets key is; fleet.toml stays a person's."""
+    terminal.type("init", "--address", "127.0.0.1")
+    assert terminal.type("init", "-e", "staging") == 0
+    assert "[environment.staging]" in terminal.out
+    assert terminal.type("init", "-e", "No Name") == ExitCode.USAGE
+
+
 def test_publishing_again_says_that_it_was_published(terminal: Terminal, source: Path, tmp_path: Path) -> None:
     """It is no error, and no new release."""
     terminal.type("init", "--address", "127.0.0.1")
@@ -73,6 +81,8 @@ def test_other_bytes_under_a_published_version_are_refused(terminal: Terminal, s
         (["packages"], "clarion init"),
         (["build", "absent", "--version", "1"], "Name the folder that holds clarion.toml"),
         (["init", "--address", "http://x/"], "without a port"),
+        (["init"], "--address HOST"),
+        (["init", "-e", "staging"], "--address HOST"),
         (["init", "--address", "x", "--name", "No Name"], "cannot be the name"),
         (["validate", "absent/clarion.toml"], "cannot be read"),
         (["validate", "notes.txt"], "no file that Clarion reads"),
