@@ -1,12 +1,19 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Files that are there whole or not at all, also after a power cut.
+
+Root gives what it makes to the owner of the folder it is made in: who runs `sudo clarion publish`
+must not lock the controller, which runs as a user of its own, out of its own files.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from clarion_protocol.errors import HostError, NoSpace
 
 PARTIAL = ".partial-"
 
@@ -38,6 +45,7 @@ def _partial(path: Path, chunks: Iterable[bytes], mode: int) -> Iterator[Path]:
                 file.write(chunk)
             file.flush()
             os.fchmod(descriptor, mode)
+            _give_away(descriptor, path.parent)
             os.fsync(descriptor)
         yield Path(name)
     finally:
@@ -49,6 +57,7 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
     if not path.is_dir():
         path.mkdir(mode=mode, exist_ok=True)
         path.chmod(mode)
+        _give_away(path, path.parent)
         sync_folder(path.parent)
 
 
@@ -59,3 +68,27 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def disk_trouble(path: Path) -> Iterator[None]:
+    """Say what is wrong with the disk below `path` if it takes no more.
+
+    Raises:
+        NoSpace: it is full.
+        HostError: a file cannot be read or written for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"no space left in {path}; nothing was changed", hint=f"Run 'df -h {path}'.") from error
+        raise HostError(
+            f"{error.filename or path}: {error.strerror}", hint=f"Run 'ls -la {path}' to see why."
+        ) from error
+
+
+def _give_away(made: int | Path, folder: Path) -> None:
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.chown(made, owner.st_uid, owner.st_gid)

@@ -150,7 +150,7 @@ def fleet_toml(name: str, address: str, environments: Sequence[str]) -> str:
 
 
 _HEAD = """\
-# The fleet of this cluster. Read again at each deployment, so there is nothing to restart.
+# The fleet of this cluster. Changes count from the next command on; only those below [controller] need a restart.
 
 [cluster]
 name = "{name}"

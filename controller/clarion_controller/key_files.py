@@ -126,8 +126,6 @@ def _refuse_shared(path: Path, status: os.stat_result) -> None:
             f"{path} can be used by others (mode {stat.S_IMODE(status.st_mode):04o})",
             hint=f"Run 'chmod 600 {path}', and replace the key if a stranger may have read it.",
         )
-    if status.st_uid not in (0, os.geteuid()):
-        raise BadConfig(f"{path} belongs to another user", hint=f"Run 'chown {os.geteuid()} {path}'.")
 
 
 def _parse(path: Path, text: str, kind: str) -> bytes:

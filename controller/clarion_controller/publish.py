@@ -50,6 +50,7 @@ def publish(home: Path, package: Path, manifest: Path, now: datetime | None = No
         AlreadyPublished: the version exists with other bytes.
         BadConfig: a key is offline, or the metadata is damaged.
         Blocked: another publish does not finish.
+        NoSpace, HostError: the disk does not take it.
     """
     repository = TufRepository.at(home)
     now = (now or datetime.now(timezone.utc)).replace(microsecond=0)

@@ -139,7 +139,7 @@ class MetadataFiles:
         Raises:
             Blocked: another writer does not finish.
         """
-        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self.path / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             _wait_for(descriptor)
             yield

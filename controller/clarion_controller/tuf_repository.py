@@ -16,12 +16,12 @@ from pathlib import Path
 
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from clarion_controller.durable_files import make_folder, write_file
+from clarion_controller.durable_files import disk_trouble, make_folder, write_file
 from clarion_controller.key_files import KeyFolder
 from clarion_controller.tuf_change import TOP_LEVEL, Change, is_old
 from clarion_controller.tuf_files import Current, MetadataFiles
 from clarion_protocol import strict_json
-from clarion_protocol.errors import NoCluster, UnknownName
+from clarion_protocol.errors import BadConfig, NoCluster, UnknownName
 from clarion_protocol.policy import Policy, policy_path
 from clarion_protocol.published import Release, policy_file, read_release, role_of
 from clarion_protocol.words import is_name
@@ -31,7 +31,7 @@ RESERVED_APPS = frozenset({"policy"})  # `policy/*` is signed by the top-level t
 
 @dataclass(frozen=True)
 class Freshness:
-    """Which roles `freshen` signed again, and which it could not (role to expiry) because their key is offline."""
+    """Which roles `freshen` signed again, and which it could not (role to expiry): their key is not usable here."""
 
     renewed: list[str]
     needs_key: dict[str, datetime]
@@ -88,8 +88,9 @@ class TufRepository:
         Raises:
             Blocked: another writer does not finish.
             BadConfig: a key is offline or is not the right one, or the metadata is damaged.
+            NoSpace, HostError: the disk does not take it.
         """
-        with self.files.locked():
+        with disk_trouble(self.store), self.files.locked():
             change = Change(self.keys, self.files.current())
             yield change
             change.commit(now)
@@ -152,19 +153,25 @@ class TufRepository:
 
         Raises:
             Blocked: another writer does not finish.
-            BadConfig: a key is not the right one, or the metadata is damaged.
+            BadConfig: the metadata is damaged, or the snapshot or timestamp key cannot be used.
+            NoSpace, HostError: the disk does not take it.
         """
         needs_key: dict[str, datetime] = {}
         with self.change(now) as change:
             for role in (*TOP_LEVEL, *change.current.roles()):
                 expires = change.current.metadata(role).signed.expires
-                if not is_old(role, expires, now):
-                    continue
-                if self.keys.has(role):
-                    change.edit(role)
-                else:
+                if is_old(role, expires, now) and not _renews(change, role):
                     needs_key[role] = expires
         return Freshness(list(change.edited), needs_key)
+
+
+def _renews(change: Change, role: str) -> bool:
+    """Return whether `role` will be signed again; one key that cannot be used must not stop the others."""
+    try:
+        change.edit(role)
+    except BadConfig:
+        return False
+    return True
 
 
 def releases_in(current: Current, app: str) -> list[Release]:
