@@ -8,7 +8,7 @@ acknowledged again; anything else that is not believed is counted, logged and fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -28,12 +28,18 @@ from clarion_protocol.wire import MAX_SMALL_BODY, Ask, Up
 _log = structlog.get_logger(__name__)
 
 
+Saying = tuple[Host, Report, Progress]
+
+# What no honest host needs in one deployment; a hostile one cannot fill the log, nor hold up a deadline for ever.
+MAX_MOVES = 500
+
+
 @dataclass
 class Collected:
     """One batch of what hosts said, believed."""
 
     words: list[HostWord] = field(default_factory=list)
-    progress: list[tuple[Host, Report, Progress]] = field(default_factory=list)
+    progress: list[Saying] = field(default_factory=list)
     asks: list[tuple[Host, Ask]] = field(default_factory=list)
     acks: dict[str, int] = field(default_factory=dict)
     heads: list[tuple[Host, Mapping[str, Head]]] = field(default_factory=list)
@@ -57,21 +63,29 @@ def collect(arrived: Iterable[Inbound], roster: Roster, cluster: str, now: float
     return collected
 
 
-def moves(state: RolloutState, said: Iterable[tuple[Host, Report, Progress]], now: float) -> list[HostMoved]:
+def said_in(state: RolloutState, said: Iterable[Saying]) -> Iterator[Saying]:
+    """Return what hosts said of this deployment; a host that has no part in it has no say in it."""
+    id_ = state.deployment.id
+    return ((host, report, each) for host, report, each in said if each.deployment == id_ and host.id in state.hosts)
+
+
+def moves(state: RolloutState, said: Iterable[Saying], now: float) -> list[HostMoved]:
     """Return the events that make of `state` what its hosts said; a repetition is none."""
     known = {id_: (host.status, host.reason, host.error) for id_, host in state.hosts.items()}
+    left = {id_: MAX_MOVES - host.moves for id_, host in state.hosts.items()}
     events: list[HostMoved] = []
     for host, _, progress in said:
         stands = (progress.status, progress.reason, progress.error)
-        if host.id not in known or known[host.id] == stands:
+        if known[host.id] == stands or left[host.id] <= 0:
             continue
         known[host.id] = stands
+        left[host.id] -= 1
         status, reason, error = stands
         events.append(HostMoved(at=now, host=host.id, status=status, stage=progress.stage, reason=reason, error=error))
     return events
 
 
-def log_entries(said: Iterable[tuple[Host, Report, Progress]]) -> list[StoredLog]:
+def log_entries(said: Iterable[Saying]) -> list[StoredLog]:
     """Return what people may want to read later."""
     return [
         StoredLog(

@@ -33,6 +33,7 @@ from clarion_protocol.words import DeploymentStatus, HostStatus, Verb
 LEASE_GRACE = 5.0
 UNREACHABLE_AFTER = 90.0
 
+_MAX_QUOTED = 300
 _BACK = {HostStatus.ROLLED_BACK, HostStatus.FAILED, HostStatus.SKIPPED, HostStatus.UNREACHABLE}
 
 
@@ -171,7 +172,7 @@ def _too_many_failed(state: RolloutState) -> str:
     if len(failed) <= state.deployment.plan.max_failures:
         return ""
     first = next(host for host in state.hosts.values() if host.name == failed[0])
-    why = f": {first.reason}" if first.reason else ""
+    why = f": {first.reason[:_MAX_QUOTED]}" if first.reason else ""
     return f"{listed(failed)} failed{why} (max_failures is {state.deployment.plan.max_failures})"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import tomli
 
 from clarion_protocol.amounts import Duration, Share
 from clarion_protocol.documents import Plan
@@ -128,11 +130,41 @@ def parse_fleet(text: str, source: str = FILE_NAME) -> Fleet:
     Raises:
         BadConfig: a key or value does not fit.
     """
-    fleet = read_toml(text, Fleet, source)
+    read: Any = read_toml(text, _shape(text), source)
+    environments = {name: getattr(read.environment, f"_{place}") for place, name in enumerate(_environments(text))}
+    fleet = Fleet(read.cluster, read.controller, environments)
     for problem, key in _problems(fleet):
         line = line_of(text, key)
         raise BadConfig(f"{source}, line {line}: {'.'.join(key)}: {problem}")
     return fleet
+
+
+def _shape(text: str) -> type[msgspec.Struct]:
+    """Return a type with this file's own environments as fields.
+
+    A plain mapping would do, but msgspec does not say at which of its keys a value does not fit.
+    """
+    names = _environments(text)
+    environments = msgspec.defstruct(
+        "Environments",
+        [(f"_{place}", Environment) for place in range(len(names))],
+        rename={f"_{place}": name for place, name in enumerate(names)},
+        forbid_unknown_fields=True,
+    )
+    fields: list[tuple[str, type, Any]] = [
+        ("cluster", Cluster, Cluster()),
+        ("controller", Controller, Controller()),
+        ("environment", environments, msgspec.field(default=None)),
+    ]
+    return msgspec.defstruct("File", fields, forbid_unknown_fields=True)
+
+
+def _environments(text: str) -> list[str]:
+    try:
+        found = tomli.loads(text).get("environment", {})
+    except (tomli.TOMLDecodeError, RecursionError):
+        return []
+    return list(found) if isinstance(found, dict) else []
 
 
 def _problems(fleet: Fleet) -> Iterable[tuple[str, tuple[str, ...]]]:
@@ -151,6 +183,8 @@ def _problems(fleet: Fleet) -> Iterable[tuple[str, tuple[str, ...]]]:
             yield "a name is a-z, 0-9, and . _ - inside, at most 63 characters", where
         if environment.strategy.max_failures < 0:
             yield "cannot be below 0", (*where, "strategy", "max_failures")
+        if not 5 <= environment.strategy.lease_timeout <= 3600:
+            yield "a lease lasts 5s to 1h", (*where, "strategy", "lease_timeout")
         for bad in _bad_hosts(environment):
             yield f"{bad!r} cannot be a host's name (a-z, 0-9, and . _ - inside)", (*where, "hosts")
 

@@ -21,14 +21,23 @@ from clarion_controller.rollout import Rollouts
 from clarion_controller.select_targets import Selection, TargetRequest, select_targets
 from clarion_controller.state.roster import Host, Roster
 from clarion_controller.streams import document_in
+from clarion_protocol.amounts import Share
 from clarion_protocol.documents import Deployment, Plan
-from clarion_protocol.errors import NothingMatches, StaleSequence, UnknownName, UnknownPackage
-from clarion_protocol.policy import Policy
+from clarion_protocol.errors import (
+    Equivocation,
+    NothingMatches,
+    OperatorError,
+    StaleSequence,
+    UnknownName,
+    UnknownPackage,
+)
+from clarion_protocol.policy import Limits, Policy
 from clarion_protocol.published import Release
 from clarion_protocol.trust import Floor, Standpoint, accept_deployment
 from clarion_protocol.words import Intent, Strategy, new_id, stream_of
 
 VALIDITY = 30 * 86_400
+MIN_LEASE = 5.0
 _MAX_REMEMBERED = 256
 
 
@@ -52,6 +61,8 @@ class Planner:
             NothingMatches: there is nothing to deploy to, or nothing to go back to.
         """
         policy = self.cluster.policy(request.environment)
+        if request.plan:
+            check_plan(request.plan, policy.limits)
         release = self._release(request)
         selection = self._select(TargetRequest(request.environment, request.hosts))
         deployment = self._draw_up(request, release, selection, policy)
@@ -80,10 +91,11 @@ class Planner:
         at = Standpoint(next(iter(selection.hosts)), policy, self.clock())
         try:
             deployment = accept_deployment(envelope, at, Floor(policy.epoch, due - 1)).deployment
-        except StaleSequence as error:
+        except (StaleSequence, Equivocation) as error:
             raise _came_late(claimed, due) from error
         if deployment.seq != due:
             raise _came_late(deployment, due)
+        check_plan(deployment.plan, policy.limits)
         self._check_release(deployment)
         return deployment, selection
 
@@ -171,6 +183,23 @@ def running_versions(hosts: list[Host], app: str) -> dict[str, int]:
     """Return on how many hosts each version of an app runs, by their own reports."""
     reports = (host.last_report for host in hosts if host.last_report)
     return dict(Counter(running.version for report in reports for running in report.running if running.app == app))
+
+
+def check_plan(plan: Plan, limits: Limits) -> None:
+    """Return if hosts can follow this plan.
+
+    Raises:
+        OperatorError: a share that is none, or a lease that no host would take.
+    """
+    try:
+        for share in (plan.max_parallel, plan.max_unreachable):
+            Share.parse(share)
+    except ValueError as error:
+        raise OperatorError(f"this plan cannot be followed: {error}") from error
+    if not MIN_LEASE <= plan.lease_timeout <= limits.max_signal_validity:
+        raise OperatorError(
+            f"lease_timeout is {plan.lease_timeout:g} s; {MIN_LEASE:g} to {limits.max_signal_validity} s are possible"
+        )
 
 
 def _came_late(deployment: Deployment, due: int) -> StaleSequence:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from clarion_controller.package_http import listen
 from clarion_protocol.errors import BadConfig, Blocked
 
 
@@ -24,7 +25,7 @@ def only_one(home: Path) -> Iterator[None]:
         Blocked: another controller has it.
     """
     path = home / "state" / "controller.lock"
-    path.parent.mkdir(mode=0o750, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     with path.open("a+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,16 +72,14 @@ def tcp_socket(bind: str, port: int) -> Iterator[socket.socket]:
     Raises:
         BadConfig: it cannot be bound.
     """
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((bind, port))
-        except OSError as error:
-            raise BadConfig(
-                f"cannot listen on {bind} port {port}: {error.strerror}",
-                hint=f"Run 'ss -ltnp sport = :{port}' to see who has it, or change [controller] in fleet.toml.",
-            ) from error
+    try:
+        listener = listen(bind, port)
+    except OSError as error:
+        raise BadConfig(
+            f"cannot listen on {bind} port {port}: {error.strerror}",
+            hint=f"Run 'ss -ltnp sport = :{port}' to see who has it, or change [controller] in fleet.toml.",
+        ) from error
+    with listener:
         yield listener
 
 

@@ -5,11 +5,11 @@
 
 1. `discover`        which hosts there should be            discover/, fleet.py
 2. `select_targets`  which of them are meant                select_targets.py
-3. `accept`          what deployers signed                  acceptance.py
+3. `accept`          what deployers signed                  planning.py
 4. `decide`          what to do next, `admit` whom          decide.py, admit.py
 5. `record`          every action, before it is done        state/log.py
 6. `sign`            what was recorded                      sign.py
-7. `broadcast`       what was signed                        gateway/
+7. `broadcast`       what was signed                        broadcast.py, gateway/
 8. `collect`         what hosts say of it                   collect.py, gateway/
 
 One task does all of this, one turn after the other; nothing else changes a deployment.
@@ -19,37 +19,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
-from msgspec.structs import replace
 
-from clarion_controller.catch_up import Errand, companions, errand, is_news, is_patient, own_walk
-from clarion_controller.collect import Collected, collect, log_entries, moves
-from clarion_controller.decide import UNREACHABLE_AFTER, Moment, decide
+from clarion_controller.broadcast import Broadcast, Broadcaster
+from clarion_controller.catch_up import Errand, errand, is_news, is_patient, own_walk
+from clarion_controller.collect import Collected, collect, log_entries, moves, said_in
+from clarion_controller.decide import UNREACHABLE_AFTER, Moment
 from clarion_controller.gateway.gateway import Inbound
 from clarion_controller.inbox import Inbox
 from clarion_controller.select_targets import Selection
-from clarion_controller.sign import SIGNAL_VALIDITY, Signer
+from clarion_controller.sign import Signer
+from clarion_controller.state.apply import apply, begin
 from clarion_controller.state.events import (
     AnyEvent,
     DeploymentAccepted,
     HostAdded,
     HostMoved,
     HostRemoved,
-    Signalled,
     StatusChanged,
 )
 from clarion_controller.state.log import Batch, StateLog
-from clarion_controller.state.rollout_state import apply, begin
 from clarion_controller.state.roster import Host, Roster
 from clarion_controller.streams import Sent, Streams, Walk
 from clarion_protocol import strict_json
 from clarion_protocol.documents import Deployment, Head, digest_of
-from clarion_protocol.wire import BEACON_INTERVAL_S, MAX_STATE_ENVELOPES, Ack, Ask, Down
+from clarion_protocol.wire import MAX_STATE_ENVELOPES, Ack, Ask, Down
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
 TICK = 1.0
@@ -60,16 +58,6 @@ _log = structlog.get_logger(__name__)
 
 _Order = tuple[Walk, Sequence[AnyEvent]]
 _Orders = Sequence[_Order]
-
-
-class Broadcaster(Protocol):
-    """What a rollout asks of the gateway."""
-
-    def broadcast(self, topic: str, envelope: bytes) -> None:
-        """Send a signed envelope to every agent of an environment."""
-
-    def send(self, host: str, kind: Down, *bodies: bytes) -> None:
-        """Send to one host if it is connected."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +78,8 @@ class Rollouts:
         self._roster = roster
         self._gateway = gateway
         self._changed = asyncio.Event()
-        self._beaconed = 0.0
         self.streams = Streams(log)
+        self._out = Broadcast(settings.signer, self.streams, gateway)
         self.refused: Counter[str] = Counter()
         self._heard: dict[str, float] = {}
         self._listening_since = self._now
@@ -120,17 +108,18 @@ class Rollouts:
         self._advance(now)
         for host, ask in collected.asks:
             self._answer(host, ask, now)
-        self._beacon(now)
+        self._out.beacon(self._roster.environments(), now)
 
     def resume(self) -> None:
         """After a start, say again what hosts were told and have not followed, under fresh numbers."""
         now = self._now
+        self._reconcile(now)
         for walk in self.streams.walks():
             state = walk.state
             errands = {errand(state, host, now) for host in state.hosts.values()}
             for wanted in sorted(filter(None, errands)):
                 self._signal(walk, wanted, now)
-        self._beacon(now)
+        self._out.beacon(self._roster.environments(), now)
 
     def accept(self, deployment: Deployment, envelope: bytes, selection: Selection) -> Walk:
         """Take on a verified deployment: record it, end what it supersedes, and begin."""
@@ -163,9 +152,7 @@ class Rollouts:
         """Bring a new host to what runs in its environment."""
         now = self._now
         self._heard[host.id] = now
-        added = HostAdded(at=now, host=host.id, name=host.name)
-        walks = [_for_joiner(walks) for walks in self.streams.of(host.environment)]
-        self._record([(walk, [added]) for walk in walks if walk and host.id not in walk.state.hosts])
+        self._add(host, now)
         self._advance(now)
 
     def host_left(self, host: Host) -> None:
@@ -174,6 +161,20 @@ class Rollouts:
         self._record([(walk, [left]) for walk in self.streams.walks() if host.id in walk.state.hosts])
         self._heard.pop(host.id, None)
         self._advance(self._now)
+
+    def _reconcile(self, now: float) -> None:
+        """Make up for what a crash cut off between the roster and the deployments."""
+        for environment in self._roster.environments():
+            for host in self._roster.of(environment):
+                self._add(host, now)
+        for walk in self.streams.walks():
+            gone = [id_ for id_ in walk.state.hosts if self._roster.get(id_) is None]
+            self._record([(walk, [HostRemoved(at=now, host=id_) for id_ in gone])])
+
+    def _add(self, host: Host, now: float) -> None:
+        added = HostAdded(at=now, host=host.id, name=host.name)
+        walks = [_for_joiner(walks, host) for walks in self.streams.of(host.environment)]
+        self._record([(walk, [added]) for walk in walks if walk])
 
     def is_connected(self, host: str) -> bool:
         """Return whether a host was heard from lately."""
@@ -187,13 +188,10 @@ class Rollouts:
             return
 
     def _record_reports(self, collected: Collected, now: float) -> None:
-        said = defaultdict(list)
-        for host, report, progress in collected.progress:
-            said[progress.deployment].append((host, report, progress))
-        walks = [walk for walk in self.streams.walks() if walk.state.deployment.id in said]
-        orders = [(walk, moves(walk.state, said[walk.state.deployment.id], now)) for walk in walks]
-        batch = Batch(_batch(orders).events, collected.words, log_entries(collected.progress))
-        self._write(orders, batch)
+        walks = [(walk, list(said_in(walk.state, collected.progress))) for walk in self.streams.walks()]
+        orders = [(walk, moves(walk.state, said, now)) for walk, said in walks if said]
+        logs = [entry for _, said in walks for entry in log_entries(said)]
+        self._write(orders, Batch(_batch(orders).events, collected.words, logs))
         # Only what is recorded is remembered: a report that could not be written must count as never heard.
         self.refused.update(collected.refused)
         self._heard.update(dict.fromkeys(collected.heard, now))
@@ -210,46 +208,21 @@ class Rollouts:
         """Decide, record, do, until there is nothing to do."""
         moment = Moment(now, self._heard, self._settings.unreachable_after, self._listening_since)
         for _ in range(MAX_ROUNDS):
-            decided = [(walk, decide(walk.state, moment)) for walk in self.streams.walks()]
-            orders = [(walk, self._numbered(walk, actions, now)) for walk, actions in decided if actions]
+            decided = [(walk, walk.decide(moment)) for walk in self.streams.walks()]
+            orders = [(walk, self._out.numbered(walk, actions, now)) for walk, actions in decided if actions]
             if not orders:
                 return
             self._record(orders)
             for walk, actions in orders:
-                self._carry_out(walk, actions)
+                self._out.carry_out(walk, actions)
         _log.error("rollout.undecided", deployments=[walk.state.deployment.id for walk, _ in orders])
 
-    def _numbered(self, walk: Walk, actions: Iterable[AnyEvent], now: float) -> list[AnyEvent]:
-        stream = walk.state.deployment.stream
-        return [
-            replace(action, seq=self.streams.number_signal(stream, now)) if isinstance(action, Signalled) else action
-            for action in actions
-        ]
-
-    def _carry_out(self, walk: Walk, actions: Iterable[AnyEvent]) -> None:
-        for action in actions:
-            if isinstance(action, Signalled):
-                sent = self._sign(walk, action)
-                self.streams.show(walk.state.deployment.stream, sent.seq)
-                self._gateway.broadcast(walk.state.deployment.environment, sent.envelope)
-            elif isinstance(action, StatusChanged):
-                _log.info("deployment.status", id=walk.state.deployment.id, status=action.status, reason=action.reason)
-
     def _signal(self, walk: Walk, wanted: Errand, now: float) -> Sent:
-        """Sign anew, for all hosts that have not followed, what they were told; broadcast it."""
-        verb, until = wanted
-        hosts = companions(walk.state, wanted, now)
-        actions = self._numbered(walk, [Signalled(at=now, verb=verb, hosts=hosts, until=until)], now)
+        """Tell all hosts that have not followed once more what they were told."""
+        actions = self._out.again(walk, wanted, now)
         self._record([(walk, actions)])
-        self._carry_out(walk, actions)
+        self._out.carry_out(walk, actions)
         return walk.sent[wanted]
-
-    def _sign(self, walk: Walk, action: Signalled) -> Sent:
-        envelope = self._settings.signer.signal(walk.state, action)
-        until = action.until or action.at + SIGNAL_VALIDITY
-        sent = Sent(envelope, action.seq, frozenset(action.hosts), action.at, until)
-        walk.sent[(action.verb, action.until)] = sent
-        return sent
 
     def _answer(self, host: Host, ask: Ask, now: float) -> None:
         bodies: list[bytes] = []
@@ -269,14 +242,6 @@ class Rollouts:
         if sent is None or not is_news(sent, host, head, now):
             sent = self._signal(walk, wanted, now)
         return [*news, sent.envelope]
-
-    def _beacon(self, now: float) -> None:
-        if now - self._beaconed < BEACON_INTERVAL_S:
-            return
-        self._beaconed = now
-        for environment in self._roster.environments():
-            heads = self.streams.heads(environment)
-            self._gateway.broadcast(environment, self._settings.signer.beacon(environment, heads, now))
 
     def _superseded(
         self, deployment: Deployment, accepted: DeploymentAccepted
@@ -315,9 +280,15 @@ def _batch(orders: _Orders) -> Batch:
     return Batch([(walk.state.deployment.id, event) for walk, events in orders for event in events])
 
 
-def _for_joiner(walks: Sequence[Walk]) -> Walk | None:
-    wanted = (walk for walk in walks if walk.state.deployment.targets.all)
-    return next((walk for walk in wanted if walk.state.is_open and not walk.state.is_halted), None)
+def _for_joiner(walks: Sequence[Walk], host: Host) -> Walk | None:
+    """Return the deployment of a stream that a host which joined after it is still to be brought to."""
+    if any(host.id in walk.state.hosts for walk in walks):
+        return None
+    for walk in walks:
+        state = walk.state
+        if state.deployment.targets.all and state.is_open and not state.is_halted:
+            return walk if host.joined_at >= state.accepted_at else None
+    return None
 
 
 def _passed_on(walk: Walk, accepted: DeploymentAccepted, reason: str) -> list[AnyEvent]:

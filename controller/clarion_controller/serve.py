@@ -23,25 +23,12 @@ import uvicorn
 
 from clarion_agent.net.notify_systemd import Systemd
 from clarion_controller.api.app import Desk, create_app
-from clarion_controller.api.views import Views
+from clarion_controller.assembly import assembled
 from clarion_controller.cluster import Cluster
-from clarion_controller.enrolment import RosterEnrolment
-from clarion_controller.gateway.enrol import JoinPort, JoinPortSettings
-from clarion_controller.gateway.gateway import Gateway, GatewaySettings
-from clarion_controller.history import History
 from clarion_controller.inbox import Inbox
-from clarion_controller.inviting import Inviter
-from clarion_controller.key_files import KeyFolder
 from clarion_controller.package_http import PackageStore
-from clarion_controller.planning import Planner
 from clarion_controller.process import log_to_stderr, only_one, tcp_socket, unix_socket
-from clarion_controller.rollout import Rollouts, Settings
-from clarion_controller.sign import Signer
-from clarion_controller.state.database import open_database
-from clarion_controller.state.log import StateLog
-from clarion_controller.state.roster import Host, Roster
 from clarion_protocol.errors import ClarionError
-from clarion_protocol.transport_keys import TransportKey
 
 FRESHEN_INTERVAL = 600.0
 SHUTDOWN_GRACE = 5
@@ -99,13 +86,11 @@ async def running(home: Path, api: Path) -> AsyncIterator[Running]:
     cluster = Cluster.at(home)
     with ExitStack() as stack:
         stack.enter_context(only_one(home))
-        keys = KeyFolder(home / "keys")
-        transport = keys.read_transport()
         at = cluster.at_start
         api_socket = stack.enter_context(unix_socket(api))
         package_socket = stack.enter_context(tcp_socket(at.bind, at.package_port))
         inbox = Inbox()
-        desk = stack.enter_context(_assembled(cluster, keys, transport, inbox))
+        desk = stack.enter_context(assembled(cluster, inbox))
         await asyncio.to_thread(_freshen, cluster)
         servers = [
             _server(create_app(desk)),
@@ -122,48 +107,6 @@ async def running(home: Path, api: Path) -> AsyncIterator[Running]:
             yield Running(cluster, desk, tasks)
         finally:
             await _end(servers, tasks)
-
-
-@contextmanager
-def _assembled(cluster: Cluster, keys: KeyFolder, transport: TransportKey, inbox: Inbox) -> Iterator[Desk]:
-    """Put the parts together and open the ports that agents come to."""
-    at, secret = cluster.at_start, bytes.fromhex(transport.secret)
-    loop = asyncio.get_running_loop()
-    database = open_database(cluster.home / "state" / "clarion.db")
-    log = StateLog(database)
-    roster = Roster(database, log)
-    gateway = Gateway(GatewaySettings(at.bind, at.signal_port, at.report_port, secret), roster, inbox.deliver)
-    signer = Signer(cluster.id, keys.read("signal"), keys.read("beacon"))
-    settings = Settings(signer, float(at.unreachable_after))
-    rollouts = Rollouts(settings, log, roster, gateway)
-    history = History(log, rollouts.streams)
-
-    def joined(host: Host) -> None:
-        loop.call_soon_threadsafe(rollouts.host_joined, host)
-
-    def revoke(host: Host) -> None:
-        roster.revoke(host)
-        gateway.forget(host.id)
-        rollouts.host_left(host)
-
-    join_port = JoinPort(JoinPortSettings(at.bind, at.join_port, secret), RosterEnrolment(cluster, roster, joined))
-    with ExitStack() as stack:
-        stack.callback(database.dispose)
-        gateway.start()
-        stack.callback(gateway.stop)
-        join_port.start()
-        stack.callback(join_port.stop)
-        yield Desk(
-            cluster=cluster,
-            rollouts=rollouts,
-            roster=roster,
-            log=log,
-            history=history,
-            planner=Planner(cluster, rollouts, roster, history),
-            inviter=Inviter(cluster, roster, transport.public),
-            views=Views(cluster, rollouts, roster, history),
-            revoke=revoke,
-        )
 
 
 class _Server(uvicorn.Server):

@@ -10,10 +10,12 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from clarion_controller.decide import Moment, decide
 from clarion_controller.sign import MAX_AHEAD, next_seq
+from clarion_controller.state.apply import apply, begin
 from clarion_controller.state.events import AnyEvent, DeploymentAccepted
 from clarion_controller.state.log import StateLog
-from clarion_controller.state.rollout_state import RolloutState, apply, begin
+from clarion_controller.state.rollout_state import RolloutState
 from clarion_controller.state.rows import StoredDeployment
 from clarion_protocol import dsse
 from clarion_protocol.documents import Deployment, Head, read
@@ -42,6 +44,16 @@ class Walk:
     state: RolloutState
     envelope: bytes
     sent: dict[tuple[Verb, float], Sent] = field(default_factory=dict)
+    _rests_in: RolloutState | None = None
+
+    def decide(self, moment: Moment) -> list[AnyEvent]:
+        """Return what is to be done now. One that is at rest costs nothing: there may be a hundred of them."""
+        if self._rests_in is self.state:
+            return []
+        actions = decide(self.state, moment)
+        if not actions and self.state.is_at_rest:
+            self._rests_in = self.state
+        return actions
 
 
 class Streams:

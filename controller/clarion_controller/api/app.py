@@ -36,6 +36,7 @@ from clarion_controller.rollout import Rollouts
 from clarion_controller.state.log import StateLog
 from clarion_controller.state.rollout_state import RolloutState
 from clarion_controller.state.roster import Host, Roster
+from clarion_controller.streams import document_in
 from clarion_protocol.errors import ClarionError
 from clarion_protocol.words import stream_of
 
@@ -109,6 +110,9 @@ async def plan(desk: TheDesk, data: JSONBody[PlanRequest]) -> PlanAnswer:
 async def order(desk: TheDesk, request: Request[Any, Any, Any]) -> DeploymentAnswer:
     """Take a signed deployment on."""
     envelope = await request.body()
+    known = desk.log.deployment(document_in(envelope).id)
+    if known and known.envelope == envelope:
+        return desk.views.deployment(desk.history.state(known.id))  # handed over twice: the first answer got lost
     deployment, selection = desk.planner.take(envelope)
     return desk.views.deployment(desk.rollouts.accept(deployment, envelope, selection).state)
 

@@ -1,0 +1,72 @@
+"""How the parts of a controller hang together; nothing else makes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from clarion_controller.api.app import Desk
+from clarion_controller.api.views import Views
+from clarion_controller.cluster import Cluster
+from clarion_controller.enrolment import RosterEnrolment
+from clarion_controller.gateway.enrol import JoinPort, JoinPortSettings
+from clarion_controller.gateway.gateway import Gateway, GatewaySettings
+from clarion_controller.history import History
+from clarion_controller.inbox import Inbox
+from clarion_controller.inviting import Inviter
+from clarion_controller.key_files import KeyFolder
+from clarion_controller.planning import Planner
+from clarion_controller.rollout import Rollouts, Settings
+from clarion_controller.sign import Signer
+from clarion_controller.state.database import open_database
+from clarion_controller.state.log import StateLog
+from clarion_controller.state.roster import Host, Roster
+
+
+@contextmanager
+def assembled(cluster: Cluster, inbox: Inbox) -> Iterator[Desk]:
+    """Put the parts together and open the ports that agents come to.
+
+    Raises:
+        BadConfig: a key, the database or a port cannot be used.
+    """
+    at, keys = cluster.at_start, KeyFolder(cluster.home / "keys")
+    transport = keys.read_transport()
+    secret = bytes.fromhex(transport.secret)
+    loop = asyncio.get_running_loop()
+    database = open_database(cluster.home / "state" / "clarion.db")
+    log = StateLog(database)
+    roster = Roster(database, log)
+    gateway = Gateway(GatewaySettings(at.bind, at.signal_port, at.report_port, secret), roster, inbox.deliver)
+    signer = Signer(cluster.id, keys.read("signal"), keys.read("beacon"))
+    settings = Settings(signer, float(at.unreachable_after))
+    rollouts = Rollouts(settings, log, roster, gateway)
+    history = History(log, rollouts.streams)
+
+    def joined(host: Host) -> None:
+        loop.call_soon_threadsafe(rollouts.host_joined, host)
+
+    def revoke(host: Host) -> None:
+        roster.revoke(host)
+        gateway.forget(host.id)
+        rollouts.host_left(host)
+
+    join_port = JoinPort(JoinPortSettings(at.bind, at.join_port, secret), RosterEnrolment(cluster, roster, joined))
+    with ExitStack() as stack:
+        stack.callback(database.dispose)
+        gateway.start()
+        stack.callback(gateway.stop)
+        join_port.start()
+        stack.callback(join_port.stop)
+        yield Desk(
+            cluster=cluster,
+            rollouts=rollouts,
+            roster=roster,
+            log=log,
+            history=history,
+            planner=Planner(cluster, rollouts, roster, history),
+            inviter=Inviter(cluster, roster, transport.public),
+            views=Views(cluster, rollouts, roster, history),
+            revoke=revoke,
+        )
