@@ -72,9 +72,9 @@ class Controller:
         query = {"revision": revision, "wait": wait or None}
         return self._call("GET", f"/v1/deployments/{id_}", DeploymentAnswer, query=query)
 
-    def abort(self, id_: str) -> DeploymentAnswer:
-        """Stop a deployment."""
-        return self._call("POST", f"/v1/deployments/{id_}/abort", DeploymentAnswer)
+    def steer(self, id_: str, verb: str, actor: str) -> DeploymentAnswer:
+        """Abort, pause or resume a deployment."""
+        return self._call("POST", f"/v1/deployments/{id_}/{verb}", DeploymentAnswer, query={"actor": actor})
 
     def logs(self, id_: str, host: str | None = None) -> list[LogAnswer]:
         """Return what hosts reported in a deployment."""
@@ -109,7 +109,7 @@ class Controller:
         if "Permission denied" in why:
             return ControllerUnreachable(
                 f"you may not open {self._api}",
-                hint="Run this as the controller's user: 'sudo clarion ...'.",
+                hint="Run this as the controller's user: 'sudo -u clarion clarion ...'.",
             )
         return ControllerUnreachable(
             f"no controller answers at {self._api}: {why}",

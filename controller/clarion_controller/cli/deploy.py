@@ -1,4 +1,4 @@
-"""`clarion deploy`, `rollback`, `abort`: the verbs that change what runs."""
+"""`clarion deploy`, `rollback`, `pause`, `resume`, `abort`: the verbs that change what runs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from clarion_controller.api.answers import PlanRequest
+from clarion_controller.api.answers import DeploymentAnswer, PlanRequest
 from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import Manner, actor, give, watch_to_the_end
 from clarion_controller.cli.place import Place, place_of
-from clarion_controller.cli.show import say
-from clarion_protocol.words import Intent
+from clarion_controller.cli.show import one_line, say_sentence
+from clarion_protocol.words import ExitCode, Intent
 
 MaxParallel = Annotated[
     str | None, typer.Option(metavar="N|N%", help='Hosts in change at once: "2" or "25%".', show_default="fleet.toml's")
@@ -24,6 +24,9 @@ MaxFailures = Annotated[
 ]
 BakeTime = Annotated[
     str | None, typer.Option(metavar="TIME", help="How long a host must stay healthy.", show_default="fleet.toml's")
+]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The deployment, or the beginning of its id.", show_default=False)
 ]
 
 
@@ -93,20 +96,31 @@ def rollback(  # noqa: PLR0913 (each parameter is an option)
 
 
 def abort(
-    context: typer.Context,
-    deployment: Annotated[str, typer.Argument(metavar="ID", help="The deployment, or the beginning of its id.")],
-    *,
-    wait: options.Wait = True,
-    timeout: options.Timeout = "10m",
+    context: typer.Context, deployment: Id, *, wait: options.Wait = True, timeout: options.Timeout = "10m"
 ) -> int:
     """Stop a deployment: no further host is changed."""
     controller = Controller(place_of(context).api)
-    answer = controller.abort(deployment)
-    if not wait:
-        say(f"{answer.app} {answer.version} in {answer.environment}: {answer.status.value}, {answer.reason}")
-        return 0
-    watch_to_the_end(controller, answer, options.duration(timeout, "--timeout"))
-    return 0
+    answer = controller.steer(deployment, "abort", actor())
+    if wait:
+        watch_to_the_end(controller, answer, options.duration(timeout, "--timeout"))
+    else:
+        _say_how_it_stands(answer)
+    return ExitCode.COMMITTED
+
+
+def pause(context: typer.Context, deployment: Id) -> None:
+    """Give no host its turn until 'resume'; hosts in the middle finish."""
+    _say_how_it_stands(Controller(place_of(context).api).steer(deployment, "pause", actor()))
+
+
+def resume(context: typer.Context, deployment: Id) -> None:
+    """Let a paused deployment go on."""
+    _say_how_it_stands(Controller(place_of(context).api).steer(deployment, "resume", actor()))
+
+
+def _say_how_it_stands(answer: DeploymentAnswer) -> None:
+    what = f"{answer.app} {answer.version} in {answer.environment}"
+    say_sentence(f"{what}: {answer.status.value}, {one_line(answer.reason)}")
 
 
 def _manner(place: Place, *, yes: bool, wait: bool, timeout: str, key: Path | None) -> Manner:

@@ -35,6 +35,8 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
     "Deploy": (
         Verb("deploy", "deploy:deploy", "Bring hosts to a version: plan, sign, roll out, follow."),
         Verb("rollback", "deploy:rollback", "Go back to a version that ran before; downloads nothing."),
+        Verb("pause", "deploy:pause", "Give no host its turn until 'resume'; hosts in the middle finish."),
+        Verb("resume", "deploy:resume", "Let a paused deployment go on."),
         Verb("abort", "deploy:abort", "Stop a deployment: no further host is changed."),
     ),
     "Look": (

@@ -188,6 +188,15 @@ def test_abort_stops_a_deployment_and_waits_until_it_stands(fleet: StandIn, term
     assert "was aborted" in terminal.out
 
 
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_deployment_can_be_paused_and_resumed(fleet: StandIn, terminal: Terminal, verb: str) -> None:
+    """The controller is told by whom."""
+    fleet.answers[f"POST /v1/deployments/dddd/{verb}"] = lambda *_: progress(DeploymentStatus.PAUSED, HostStatus.STAGED)
+    assert terminal.type(verb, "dddd") == 0
+    assert terminal.out == "shop 1.1.0 in production: paused, because\n"
+    assert "@" in fleet.calls[-1][1]["actor"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
