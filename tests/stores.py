@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
-from clarion_agent.net.store_http import Patience
+from clarion_agent.net.patience import Patience
 from clarion_controller.build import BuiltPackage, build
 from clarion_controller.initialise import initialise
 from clarion_controller.package_http import PackageStore, listen
@@ -93,10 +94,12 @@ class Puppet:
     url: str = ""
     is_over: threading.Event = field(default_factory=threading.Event)
 
-    def answer(self, connection: socket.socket) -> None:
+    tls: ssl.SSLContext | None = None
+
+    def answer(self, plain: socket.socket) -> None:
         """Read one request and answer it."""
-        with connection, suppress(OSError):
-            connection.settimeout(10)
+        plain.settimeout(10)
+        with plain, suppress(OSError), self._secured(plain) as connection:
             request = b""
             while b"\r\n\r\n" not in request:
                 if not (more := connection.recv(65536)):
@@ -105,12 +108,15 @@ class Puppet:
             self.requests.append(request)
             self.behaviours[min(len(self.requests), len(self.behaviours)) - 1](connection, request)
 
+    def _secured(self, plain: socket.socket) -> socket.socket:
+        return self.tls.wrap_socket(plain, server_side=True) if self.tls else plain
+
 
 @contextmanager
-def puppet(*behaviours: Behaviour) -> Iterator[Puppet]:
+def puppet(*behaviours: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[Puppet]:
     """Run a server that behaves like that."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Puppet(list(behaviours), url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+    server = Puppet(list(behaviours), url=f"http://127.0.0.1:{listener.getsockname()[1]}", tls=tls)
     threads: list[threading.Thread] = []
 
     def accept() -> None:

@@ -50,6 +50,11 @@ def is_old(role: str, expires: datetime, now: datetime) -> bool:
     return expires - now <= lifetime.valid - lifetime.renew_after
 
 
+def is_expiring(role: str, expires: datetime, now: datetime) -> bool:
+    """Return whether so little is left that people must act if nobody has renewed it: two months of a year."""
+    return expires - now <= lifetime_of(role).valid / 6
+
+
 @dataclass
 class Change:
     """Metadata that is being edited, from the metadata in force."""

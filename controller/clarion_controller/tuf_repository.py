@@ -18,7 +18,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Snapsho
 
 from clarion_controller.durable_files import disk_trouble, make_folder, write_file
 from clarion_controller.key_files import KeyFolder
-from clarion_controller.tuf_change import TOP_LEVEL, Change, is_old
+from clarion_controller.tuf_change import TOP_LEVEL, Change, is_expiring, is_old
 from clarion_controller.tuf_files import Current, MetadataFiles
 from clarion_protocol import strict_json
 from clarion_protocol.errors import BadConfig, NoCluster, UnknownName
@@ -31,7 +31,7 @@ RESERVED_APPS = frozenset({"policy"})  # `policy/*` is signed by the top-level t
 
 @dataclass(frozen=True)
 class Freshness:
-    """Which roles `freshen` signed again, and which it could not (role to expiry): their key is not usable here."""
+    """Which roles `freshen` signed again, and which expire soon (role to when) because their key is not usable here."""
 
     renewed: list[str]
     needs_key: dict[str, datetime]
@@ -160,7 +160,7 @@ class TufRepository:
         with self.change(now) as change:
             for role in (*TOP_LEVEL, *change.current.roles()):
                 expires = change.current.metadata(role).signed.expires
-                if is_old(role, expires, now) and not _renews(change, role):
+                if is_old(role, expires, now) and not _renews(change, role) and is_expiring(role, expires, now):
                     needs_key[role] = expires
         return Freshness(list(change.edited), needs_key)
 

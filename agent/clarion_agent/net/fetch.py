@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from clarion_agent.net.store_http import AttemptFailed, NotInStore, Patience, Span, StoreHttp
+from clarion_agent.net.patience import Patience
+from clarion_agent.net.store_http import AttemptFailed, NotInStore, Span, StoreHttp
 from clarion_protocol.errors import HostError, NoSpace, StoreUnavailable
 
 

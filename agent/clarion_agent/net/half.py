@@ -15,9 +15,9 @@ from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.line import Route
 from clarion_agent.net.listen import Listener
 from clarion_agent.net.outbox import Author, Outbox
+from clarion_agent.net.patience import Patience
 from clarion_agent.net.refresh import Wanted, refresh
 from clarion_agent.net.sockets import Peer
-from clarion_agent.net.store_http import Patience
 from clarion_protocol.documents import Facts, Progress
 from clarion_protocol.transport_keys import TransportKey
 

@@ -9,39 +9,21 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 
+from clarion_agent.net.patience import Pace, Patience, Watched, WatchedTls
 from clarion_protocol.errors import BadConfig, ClarionError, StoreMisbehaved, StoreUnavailable
 
 CHUNK = 256 * 1024
 _BROKEN_OFF = "breaks off in the middle"
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "clarion-agent"}
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long is waited for what: seconds, bytes per second, numbers of attempts."""
-
-    connect: float = 5.0
-    silence: float = 10.0
-    window: float = 30.0
-    rate: int = 32 * 1024
-    deadline: float = 1800.0
-    attempts: int = 6
-    pause: float = 0.5
-    longest_pause: float = 10.0
 
 
 class AttemptFailed(Exception):
@@ -94,7 +76,7 @@ class StoreHttp:
         self._patience = patience
         timeout = urllib3.Timeout(connect=patience.connect, read=patience.silence)
         self._pool = urllib3.connection_from_url(f"{parts.scheme}://{parts.netloc}", timeout=timeout, maxsize=4)
-        kind = _WatchedHttps if parts.scheme == "https" else _WatchedHttp
+        kind = WatchedTls if parts.scheme == "https" else Watched
         self._pool.ConnectionCls = type(kind.__name__, (kind,), {"longest": patience.window})
 
     def whole(self, path: str, limit: int) -> Iterator[bytes]:
@@ -180,7 +162,7 @@ class StoreHttp:
             raise AttemptFailed(self._wrong(f"sends {sent[:80]!r} of {path} where '{span}' is due"))
 
     def _body(self, response: BaseHTTPResponse, path: str, limit: int) -> Iterator[bytes]:
-        pace, received = _Pace(self._patience), 0
+        pace, received = Pace(self._patience), 0
         # read1: a plain read(n) would wait for n bytes however slowly they drip.
         while chunk := response.read1(CHUNK):
             received += len(chunk)
@@ -214,56 +196,3 @@ class StoreHttp:
 
     def _odd_status(self, path: str, status: int) -> StoreMisbehaved:
         return self._wrong(f"answers with status {status} when asked for {path}")
-
-
-class _Pace:
-    """Whether bytes come fast enough, judged once a window, so that a short stall is forgiven."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._since = time.monotonic()
-        self._bytes = 0
-
-    def holds(self, received: int) -> bool:
-        self._bytes += received
-        elapsed = time.monotonic() - self._since
-        if elapsed < self._patience.window:
-            return True
-        is_fast = self._bytes >= self._patience.rate * elapsed
-        self._since, self._bytes = time.monotonic(), 0
-        return is_fast
-
-
-class _Watched(HTTPConnection):
-    """A connection whose answer must begin in time: a socket's timeout starts anew with each byte that drips."""
-
-    longest: float
-
-    def getresponse(self) -> Any:
-        """Return the response once its headers are here."""
-        watchdog = threading.Timer(self.longest, _hang_up, [self.sock])
-        watchdog.daemon = True
-        watchdog.start()
-        began = time.monotonic()
-        try:
-            response = super().getresponse()
-        finally:
-            watchdog.cancel()
-        # Headers that end because the watchdog hung up look complete to http.client.
-        if time.monotonic() - began >= self.longest:
-            response.close()
-            raise ConnectionAbortedError("the headers took too long")
-        return response
-
-
-class _WatchedHttp(_Watched):
-    pass
-
-
-class _WatchedHttps(_Watched, HTTPSConnection):
-    pass
-
-
-def _hang_up(sock: socket.socket) -> None:
-    # Not sock.shutdown: on a TLS socket that also pulls its state from under the reading thread.
-    socket.socket.shutdown(sock, socket.SHUT_RDWR)

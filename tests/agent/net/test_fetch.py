@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import random
 import socket
+import ssl
 import struct
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from tests.stores import HASTE, Behaviour, cluster_in, honest, http, puppet, say, serving
 
 from clarion_agent.net.fetch import Fetcher
@@ -25,6 +30,7 @@ from clarion_protocol.errors import (
 CONTENT = random.Random(1).randbytes(300_000)
 PATH = "shop/shop-1.0.0.tar.zst"
 TOTAL = len(CONTENT)
+DAY = timedelta(days=1)
 
 
 def hang_up(connection: socket.socket, _: bytes) -> None:
@@ -230,6 +236,37 @@ def test_only_http_addresses_are_stores(url: str) -> None:
     """Anything else is a mistake in configuration."""
     with pytest.raises(BadConfig):
         Fetcher(url)
+
+
+def certificate_for(name: str, folder: Path) -> Path:
+    """Make a certificate that nobody has signed, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(timezone.utc)
+    made = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, now + DAY)
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "tls.pem"
+    path.write_bytes(secret + pem)
+    return path
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    """Over HTTPS the store must prove its name; there is no way to switch that off."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate_for("localhost", tmp_path))
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"x")
+
+    with puppet(answer, tls=context) as server:
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        with pytest.raises(StoreMisbehaved, match="certificate"):
+            fetched(url, tmp_path / "got")
+        assert server.requests == []
 
 
 def test_what_is_missing_reads_as_none_and_what_is_too_long_is_refused() -> None:
