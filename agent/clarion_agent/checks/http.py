@@ -1,36 +1,70 @@
 """An http check: a URL answers with the right status and the right text.
 
-No proxy, no redirect (it would be another URL's health), at most 64 KiB of the answer, and
-one deadline for all of it, however slowly the bytes come.
+No proxy, no redirect (it would be another URL's health), at most 64 KiB of the answer. One
+deadline holds for all of it: a socket's own timeout begins anew with each byte, so a
+service that drips would never be late.
 """
 
 from __future__ import annotations
 
-import urllib3
+import contextlib
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import SplitResult, urlsplit
 
 from clarion_protocol.app_config import HttpCheck
 
 MAX_BODY = 64 * 1024
+_HEADERS = {"User-Agent": "clarion-agent", "Connection": "close", "Accept-Encoding": "identity"}
 
 
 def failure(check: HttpCheck, version: str, timeout: float) -> str | None:
     """Return what is wrong with the answer when `version` should run, or None."""
-    # One pool for each check: a connection kept alive from the old process would speak for the new one.
-    with urllib3.PoolManager(num_pools=1, retries=False) as pool:
-        try:
-            answer = pool.request(
-                "GET",
-                check.http,
-                timeout=urllib3.Timeout(total=timeout),
-                redirect=False,
-                preload_content=False,
-                headers={"User-Agent": "clarion-agent", "Connection": "close"},
-            )
-            body = answer.read(MAX_BODY, decode_content=True)
-            answer.close()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            return f"{check.http}: {_plain(error)}"
+    url = urlsplit(check.http)
+    connection = _connection_to(url, timeout)
+    try:
+        connection.connect()
+        with _deadline(connection.sock, timeout):
+            connection.request("GET", f"{url.path or '/'}{'?' if url.query else ''}{url.query}", headers=_HEADERS)
+            answer = connection.getresponse()
+            body = answer.read(MAX_BODY)
+    except (OSError, http.client.HTTPException) as error:
+        return f"{check.http}: {str(error) or type(error).__name__}"
+    finally:
+        connection.close()
     return _judge(check, version, answer.status, body)
+
+
+def _connection_to(url: SplitResult, timeout: float) -> http.client.HTTPConnection:
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    return kind(url.hostname or "", url.port, timeout=timeout)
+
+
+@contextmanager
+def _deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """Cut a connection off after `seconds`.
+
+    Raises:
+        TimeoutError: it was cut off.
+    """
+    is_late = threading.Event()
+
+    def cut() -> None:
+        is_late.set()
+        with contextlib.suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if is_late.is_set():
+            raise TimeoutError(f"no whole answer within {seconds:g} s")
 
 
 def _judge(check: HttpCheck, version: str, status: int, body: bytes) -> str | None:
@@ -41,8 +75,3 @@ def _judge(check: HttpCheck, version: str, status: int, body: bytes) -> str | No
         begin = body[:80].decode("utf-8", "replace")
         return f"{check.http}: the answer does not contain {wanted!r}; it begins with {begin!r}"
     return None
-
-
-def _plain(error: Exception) -> str:
-    """Return urllib3's words without the object that they begin with."""
-    return str(error).rpartition(">: ")[2] or type(error).__name__
