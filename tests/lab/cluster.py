@@ -128,6 +128,14 @@ class Cluster:
             time.sleep(0.1)
         raise TimeoutError(f"waited {seconds:.0f} s for: {what}; now: {json.dumps(status['deployment'], indent=1)}")
 
+    def wait_until_it_answers(self, seconds: float = 30) -> None:
+        """Wait until the controller takes orders."""
+        deadline = time.monotonic() + seconds
+        while self.clarion("hosts").returncode != 0:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the controller does not answer after {seconds:.0f} s")
+            time.sleep(0.1)
+
     def wait_until_over(self, seconds: float = 90) -> dict[str, Any]:
         """Return the status once the newest deployment is over."""
         return self.wait_for(
@@ -167,7 +175,7 @@ def _found(cluster: Cluster, unreachable: str) -> None:
     fleet = control.read("/var/lib/clarion/fleet.toml") + FLEET.format(unreachable=unreachable)
     control.write("/var/lib/clarion/fleet.toml", fleet)
     control.run("systemctl", "start", "clarion-controller")
-    _wait_until(lambda: cluster.clarion("hosts").returncode == 0, "the controller answers")
+    cluster.wait_until_it_answers()
 
 
 def _join(cluster: Cluster, server: Server) -> None:
@@ -185,14 +193,6 @@ def _connected(cluster: Cluster) -> Iterator[int]:
         hosts = json.loads(cluster.must("hosts", "--json"))
         yield sum(host["is_connected"] for host in hosts)
     raise TimeoutError(f"not all agents connected: {hosts}")
-
-
-def _wait_until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s until {what}")
-        time.sleep(0.1)
 
 
 def _version(path: str) -> str:
