@@ -48,9 +48,10 @@ def _reader_of(path: Path) -> Callable[[Path], object]:
         "clarion.toml": _load_app,
         "agent.toml": load_agent_config,
     }
-    if path.name not in readers:
+    kind = f"{path.name.partition('.')[0]}.toml"  # agent.example.toml is an agent.toml
+    if kind not in readers:
         raise BadConfig(f"{path}: no file that Clarion reads", hint=f"It reads {', '.join(readers)}.")
-    return readers[path.name]
+    return readers[kind]
 
 
 def _load_app(path: Path) -> object:

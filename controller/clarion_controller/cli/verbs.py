@@ -78,7 +78,7 @@ def load(name: str) -> typer.Typer:
     if verb is None:
         near = difflib.get_close_matches(name, all_verbs(), n=1)
         hint = f"Did you mean 'clarion {near[0]}'?" if near else "Run 'clarion --help' for the list."
-        raise UnknownName(f'clarion has no verb "{name}"', hint=hint)
+        raise UnknownName(f'"{name}" is no verb of clarion', hint=hint)
     module, _, function = verb.target.partition(":")
     target = getattr(import_module(f"clarion_controller.cli.{module}"), function)
     if isinstance(target, typer.Typer):
