@@ -25,7 +25,7 @@ from clarion_agent.parts import sandbox_of
 from clarion_agent.run_lock import only_agent
 from clarion_protocol.documents import Facts
 
-LOOK_AFTER_S = 5.0
+LOOK_AFTER_S = 2.0
 HANGING_AFTER_S = 40.0
 LAST_WORDS_S = 2.0
 
@@ -74,6 +74,7 @@ class Daemon:
             signal.signal(number, self._on_signal)
         record = self._identity.record
         _log.info("agent.start", host=record.host, name=record.name, environment=record.environment)
+        note_contact(self._config.state, Contact())
         # First what was left half done; only then may news come in.
         self._core.recover()
         self._net.listener.start()

@@ -1,0 +1,39 @@
+"""`make bench`: measure, print a table, write bench.json.
+
+    run.py [--out bench.json] [--hosts 100 1000]
+
+The file is a list of {name, n, value, unit, floor, ratio}; floor is null where there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import fanout
+import whole
+from row import Row
+
+
+def main() -> None:
+    """Measure everything."""
+    parser = argparse.ArgumentParser(description="Measure Clarion, beside the floors of the same machine.")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), metavar="FILE")
+    parser.add_argument("--hosts", type=int, nargs="+", default=[100, 1000], metavar="N", help="sizes of the fleets")
+    options = parser.parse_args()
+    rows = [row for count in options.hosts for row in fanout.measure(count)]
+    rows += [fanout.signatures(), *whole.measure()]
+    options.out.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
+    show(rows)
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table."""
+    for row in (row.as_json() for row in rows):
+        floor = f"floor {row['floor']:>9.4g}   {row['ratio']:>5.2f} x" if row["floor"] else ""
+        print(f"{row['name']:<40} {row['n']:>5}  {row['value']:>9.4g} {row['unit']:<4} {floor}")
+
+
+if __name__ == "__main__":
+    main()
