@@ -233,11 +233,14 @@ class Core:
             return self._host.book.policy(self._identity.environment)
 
     def _refresh_policy(self) -> bool:
-        """Bring the metadata up to date, unless that was tried a moment ago; return whether it was done."""
+        """Bring the metadata up to date, unless that was tried a moment ago; return whether it is now."""
         if boot_clock() - self._refreshed_at < POLICY_RETRY_S:
             return False
         self._refreshed_at = boot_clock()
-        self._host.net.refresh()
+        try:
+            self._host.net.refresh()
+        except ClarionError:
+            return False  # then what is said about the message stands
         return True
 
     def _folders(self) -> list[AppFolder]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.agent.programs import Programs
 from tests.agent.rig import World
 
 
@@ -27,3 +29,12 @@ def world(fast_path: Path) -> Iterator[World]:
     world = World(fast_path)
     yield world
     world.core.close()
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """Put stand-ins before the system's programs."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return Programs(folder)

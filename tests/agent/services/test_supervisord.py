@@ -67,7 +67,10 @@ def test_a_program_is_restarted(socket: Path) -> None:
     assert first.is_active
     assert second.is_active
     assert first.main_pid != second.main_pid
-    assert "shop begins" in services.log_tail("shop.service")
+    deadline = time.monotonic() + 10
+    while "shop begins" not in services.log_tail("shop.service"):
+        assert time.monotonic() < deadline, "it was never logged"
+        time.sleep(0.05)
 
 
 def test_a_program_that_is_stopped_is_not_active(socket: Path) -> None:

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+from tests.agent.programs import Programs
 
 from clarion_agent.services.systemd import Systemd
 from clarion_agent.stages.restart import UnitState
 from clarion_protocol.errors import RestartFailed
-
-
-class Programs:
-    """Stand-ins for systemctl and journalctl: they write down how they were called and say what they are told."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def say(self, program: str, text: str, code: int = 0) -> None:
-        """Let `program` print `text` on both streams and exit with `code`."""
-        path = self._folder / program
-        note = f'printf "%s\\n" "$*" >> {self._folder}/calls'
-        path.write_text(f'#!/bin/sh\n{note}\nprintf "%s" "{text}" | tee /dev/stderr\nexit {code}\n')
-        path.chmod(0o755)
-
-    @property
-    def calls(self) -> list[str]:
-        """The arguments of each call."""
-        return (self._folder / "calls").read_text().splitlines()
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    """Put the stand-ins before the real programs."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    return Programs(tmp_path)
 
 
 def test_a_unit_is_restarted_by_name_only(programs: Programs) -> None:
