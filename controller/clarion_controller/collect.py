@@ -24,6 +24,7 @@ from clarion_protocol.documents import Head, Progress, Report
 from clarion_protocol.errors import SignalError, StaleSequence, WrongAddress
 from clarion_protocol.trust import accept_report
 from clarion_protocol.wire import MAX_SMALL_BODY, Ask, Up
+from clarion_protocol.words import HostStatus
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +33,8 @@ Saying = tuple[Host, Report, Progress]
 
 # What no honest host needs in one deployment; a hostile one cannot fill the log, nor hold up a deadline for ever.
 MAX_MOVES = 500
+# What only the controller can know of a host: one that says so of itself lies.
+_NOT_FOR_HOSTS = {HostStatus.UNREACHABLE, HostStatus.DRIFTED}
 
 
 @dataclass
@@ -76,7 +79,7 @@ def moves(state: RolloutState, said: Iterable[Saying], now: float) -> list[HostM
     events: list[HostMoved] = []
     for host, _, progress in said:
         stands = (progress.status, progress.reason, progress.error)
-        if known[host.id] == stands or left[host.id] <= 0:
+        if known[host.id] == stands or left[host.id] <= 0 or progress.status in _NOT_FOR_HOSTS:
             continue
         known[host.id] = stands
         left[host.id] -= 1

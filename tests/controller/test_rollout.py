@@ -225,3 +225,24 @@ def test_reports_that_arrive_together_are_one_transaction(tmp_path: Path) -> Non
     walk = fleet.run(fleet.deploy(type=Strategy.ALL_AT_ONCE))
     assert walk.state.status is DeploymentStatus.SUCCEEDED
     assert len(commits) < 40
+
+
+def test_a_host_cannot_claim_what_only_the_controller_knows(tmp_path: Path) -> None:
+    """A host that calls itself unreachable is not taken at its word."""
+    fleet = fleet_of(tmp_path, 2)
+    walk = fleet.deploy()
+    liar = fleet.named("web-0001")
+    liar.say(fleet.clock.now, HostStatus.UNREACHABLE)
+    fleet.step()
+    assert fleet.state_of(walk).count(lambda host: host.is_lost) == 0
+
+
+def test_a_host_that_never_stops_talking_cannot_fill_the_log(tmp_path: Path) -> None:
+    """Beyond what any honest host needs, what it says of a deployment is not recorded."""
+    fleet = fleet_of(tmp_path, 1)
+    walk = fleet.deploy()
+    host = fleet.named("web-0001")
+    for number in range(1200):
+        host.say(fleet.clock.now, [HostStatus.PULLING, HostStatus.VERIFYING][number % 2])
+    fleet.rollouts.turn([Inbound(host.id, Up.REPORT, body) for body in host.outbox.values()])
+    assert len(fleet.log.events_of(walk.state.deployment.id)) < 600

@@ -11,7 +11,9 @@ POST     /v1/plan                                        PlanRequest         Pla
 POST     /v1/deployments                                 a DSSE envelope     DeploymentAnswer
 GET      /v1/deployments?environment=&app=&limit=                            list[DeploymentAnswer]
 GET      /v1/deployments/{id}?revision=&wait=                                DeploymentAnswer
-POST     /v1/deployments/{id}/abort                                          DeploymentAnswer
+POST     /v1/deployments/{id}/abort?actor=                                   DeploymentAnswer
+POST     /v1/deployments/{id}/pause?actor=                                   DeploymentAnswer
+POST     /v1/deployments/{id}/resume?actor=                                  DeploymentAnswer
 GET      /v1/deployments/{id}/logs?host=                                     list[LogAnswer]
 GET      /v1/status?environment=&app=                                        list[StreamAnswer]
 =======  ==============================================  ==================  ==================

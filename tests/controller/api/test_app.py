@@ -40,7 +40,7 @@ max_unreachable = "50%"
 
 @pytest.fixture(scope="module")
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A controller with two published versions, and two of three hosts enrolled."""
+    """Serve a cluster with two published versions."""
     cluster = new_cluster(tmp_path_factory.mktemp("cluster"), ENVIRONMENTS)
     cluster.publish("1.0.0")
     cluster.publish("1.1.0", content=b"better")
@@ -50,7 +50,7 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def hosts(controller: Live) -> list[LiveHost]:
-    """Two enrolled hosts, web-1 and web-2."""
+    """Enrol web-1 and web-2."""
     return [controller.enrol("web-1"), controller.enrol("web-2")]
 
 
@@ -157,14 +157,14 @@ def test_an_order_handed_over_twice_is_one_deployment(controller: Live, hosts: l
     envelope = plan.deployment.sealed(controller.deployer)
     first = controller.client.order(envelope)
     assert controller.client.order(envelope).id == first.id
-    controller.client.abort(first.id)
+    controller.client.steer(first.id, "abort", "ada")
 
 
 def test_a_plan_that_another_overtook_is_refused(controller: Live, hosts: list[LiveHost]) -> None:
     """Of two plans drawn up at once, the second to be handed over has to be planned again."""
     request = PlanRequest(app="shop", environment="production", version="1.0.0")
     one, two = (controller.client.plan(request).deployment for _ in range(2))
-    controller.client.abort(controller.client.order(one.sealed(controller.deployer)).id)
+    controller.client.steer(controller.client.order(one.sealed(controller.deployer)).id, "abort", "ada")
     with pytest.raises(StaleSequence, match="another came first"):
         controller.client.order(two.sealed(controller.deployer))
 
@@ -182,7 +182,7 @@ def test_a_change_is_waited_for(controller: Live, hosts: list[LiveHost]) -> None
     assert time.monotonic() - since < 10
     unchanged = controller.client.deployment(began.id, revision=answer.revision, wait=0.2)
     assert unchanged.revision == answer.revision
-    controller.client.abort(began.id)
+    controller.client.steer(began.id, "abort", "ada")
 
 
 def test_a_rollback_goes_to_what_was_committed_before(controller: Live, hosts: list[LiveHost]) -> None:
@@ -218,7 +218,7 @@ def test_what_is_over_cannot_be_aborted(controller: Live, hosts: list[LiveHost])
     """Blocked, with the way back."""
     done = commit(controller, hosts, order(controller, "1.0.0"))
     with pytest.raises(Blocked) as refusal:
-        controller.client.abort(done.id)
+        controller.client.steer(done.id, "abort", "ada")
     assert "clarion rollback shop -e production" in (refusal.value.hint or "")
 
 
