@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -46,13 +47,13 @@ def first_version(cluster: Cluster) -> list[Finding]:
     code = cluster.deploy("1.0.0", "--max-parallel", "3")
     return [
         Finding("1.0.0 is deployed", name(ExitCode.COMMITTED), name(code)),
-        Finding("every server answers", all_of("1.0.0"), listed(cluster.versions())),
+        Finding("every /version answers", all_of("1.0.0"), listed(cluster.versions())),
         Finding("clarion status agrees", all_of("1.0.0"), listed(cluster.reported())),
     ]
 
 
 def rolling_under_traffic(cluster: Cluster) -> list[Finding]:
-    """Version 2, one server after the other, while customers send requests."""
+    """Version 2, server after server, under traffic."""
     cluster.publish("2.0.0")
     with Traffic([server.port for server in cluster.servers]) as traffic:
         code = cluster.deploy("2.0.0")
@@ -60,41 +61,41 @@ def rolling_under_traffic(cluster: Cluster) -> list[Finding]:
     total = sum(traffic.answered.values()) + len(traffic.failed)
     return [
         Finding("2.0.0 is rolled out", name(ExitCode.COMMITTED), name(code)),
-        Finding("every server answers", all_of("2.0.0"), listed(cluster.versions())),
-        Finding("both versions served meanwhile", "1.0.0, 2.0.0", ", ".join(sorted(traffic.answered))),
+        Finding("every /version answers", all_of("2.0.0"), listed(cluster.versions())),
+        Finding("served meanwhile", "1.0.0, 2.0.0", ", ".join(sorted(traffic.answered))),
         Finding(f"failed of {total:,} requests", "0", str(len(traffic.failed))),
     ]
 
 
 def broken_version(cluster: Cluster) -> list[Finding]:
-    """Version 3 fails its check on the first server: the rollout stops, and that server goes back."""
+    """Version 3 is broken, and its check fails: the rollout halts on the first server, which goes back."""
     cluster.publish("3.0.0", is_broken=True)
     untouched = {server.name: server.pid() for server in cluster.servers}
     code = cluster.deploy("3.0.0")
     restarted = [server.name for server in cluster.servers if server.pid() != untouched[server.name]]
     return [
-        Finding("3.0.0 is rolled back", name(ExitCode.ROLLED_BACK), name(code)),
-        Finding("servers that ever tried it", "1", str(len(restarted))),
-        Finding("every server answers", all_of("2.0.0"), listed(cluster.versions())),
+        Finding("3.0.0 is tried", name(ExitCode.ROLLED_BACK), name(code)),
+        Finding("servers that it touched", "1", str(len(restarted))),
+        Finding("every /version answers", all_of("2.0.0"), listed(cluster.versions())),
         Finding("servers left drained", "0", str(sum(server.is_drained() for server in cluster.servers))),
     ]
 
 
 def changed_package(cluster: Cluster) -> list[Finding]:
-    """Somebody changes one byte of a package in the store: no server unpacks it."""
+    """One byte of a package is changed in the store: no server takes it."""
     cluster.publish("4.0.0")
     flip_one_byte(next((cluster.home / "store" / "packages" / "shop").glob("*4.0.0.tar.zst")))
     pids = [server.pid() for server in cluster.servers]
     code = cluster.deploy("4.0.0")
     return [
-        Finding("4.0.0 with a changed byte", name(ExitCode.FAILED), name(code)),
+        Finding("4.0.0 is tried", name(ExitCode.FAILED), name(code)),
         Finding("servers restarted", "0", str(sum(server.pid() not in pids for server in cluster.servers))),
-        Finding("every server answers", all_of("2.0.0"), listed(cluster.versions())),
+        Finding("every /version answers", all_of("2.0.0"), listed(cluster.versions())),
     ]
 
 
 def replayed_signals(cluster: Cluster, recorder: Recorder) -> list[Finding]:
-    """Every signal so far is played again, to restarted agents, under the controller's own transport key."""
+    """Every signal is played again: to restarted agents, under the controller's own transport key."""
     before = [(server.pid(), server.current()) for server in cluster.servers]
     cluster.controller.stop()
     for server in cluster.servers:
@@ -148,42 +149,51 @@ def all_of(version: str) -> str:
 
 
 def listed(versions: list[str]) -> str:
-    """Return the servers' versions, in order."""
-    return " ".join(version or "-" for version in versions)
+    """Return how many servers have which version."""
+    return ", ".join(f"{count} x {version or 'none'}" for version, count in sorted(Counter(versions).items()))
 
 
-def play(cluster: Cluster) -> list[Finding]:
-    """Play every scene, in order."""
+def play(cluster: Cluster) -> dict[str, list[Finding]]:
+    """Play every scene in order, and return what was found in each."""
     announce("A controller and three servers")
     cluster.create()
     cluster.add_servers()
+    found: dict[str, list[Finding]] = {}
     identity = load_identity(cluster.servers[0].folder / "agent")
-    findings: list[Finding] = []
     with Recorder(identity, cluster.ports[0], ENVIRONMENT) as recorder:
         for scene in (first_version, rolling_under_traffic, broken_version, changed_package):
-            announce(str(scene.__doc__))
-            findings += scene(cluster)
-    announce(str(replayed_signals.__doc__))
-    return findings + replayed_signals(cluster, recorder)
+            announce(title_of(scene))
+            found[title_of(scene)] = scene(cluster)
+    announce(title_of(replayed_signals))
+    found[title_of(replayed_signals)] = replayed_signals(cluster, recorder)
+    return found
+
+
+def title_of(scene: Callable[..., list[Finding]]) -> str:
+    """Return what a scene is about."""
+    return str(scene.__doc__).rstrip(".")
 
 
 def announce(title: str) -> None:
     """Print what comes."""
-    print(f"\n{title.rstrip('.')}", flush=True)
+    print(f"\n{title}", flush=True)
 
 
-def closing(findings: list[Finding], seconds: float) -> int:
+def closing(found: dict[str, list[Finding]], seconds: float) -> int:
     """Print the table and return the exit code."""
-    table = Table(title=f"\nSeen in {seconds:.0f} s", title_justify="left", box=None, padding=(0, 3, 0, 0))
-    for column in ("", "claim", "expected", "seen"):
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("", "expected", "seen"):
         table.add_column(column)
-    for finding in findings:
-        mark = "[green]✓[/]" if finding.holds else "[red]✗[/]"
-        table.add_row(mark, finding.claim, finding.expected, finding.seen)
+    for title, findings in found.items():
+        table.add_row(f"[bold]{title.partition(':')[0]}[/]")
+        for finding in findings:
+            mark = "[green]✓[/]" if finding.holds else "[red]✗[/]"
+            table.add_row(f"  {mark} {finding.claim}", finding.expected, finding.seen)
+    print()
     Console(highlight=False).print(table)
-    wrong = sum(not finding.holds for finding in findings)
-    print(f"\n{len(findings) - wrong} of {len(findings)} as expected.")
-    return int(wrong > 0)
+    results = [finding.holds for findings in found.values() for finding in findings]
+    print(f"\n{sum(results)} of {len(results)} as expected, in {seconds:.0f} s.")
+    return int(not all(results))
 
 
 def main() -> int:
