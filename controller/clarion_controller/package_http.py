@@ -89,7 +89,7 @@ class PackageStore:
     """The ASGI app. It holds nothing but the folder, so any number may serve the same store."""
 
     store: Path
-    slots: int = 128
+    slots: int = 64
     longest_wait: float = 5.0  # for a slot, in seconds; less than an agent waits for an answer
     longest_stall: float = 30.0  # for one chunk to be taken, in seconds
 

@@ -59,6 +59,18 @@ def test_a_key_signs_tuf_metadata(keys: KeyFolder) -> None:
     assert public_key(made.public_hex).has_signed(bytes.fromhex(signature.signature), metadata.signed_bytes)
 
 
+def become_folder(path: Path) -> None:
+    """Put a folder in a file's place."""
+    path.unlink()
+    path.mkdir()
+
+
+def become_pipe(path: Path) -> None:
+    """Put a pipe in a file's place."""
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "the group can read it": (lambda path: path.chmod(0o640), "chmod 600"),
     "everybody can read it": (lambda path: path.chmod(0o604), "chmod 600"),
@@ -71,8 +83,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "it is another kind of key": (lambda path: path.write_text(f"curve25519 {'0' * 64}\n"), "kind curve25519"),
     "it is not text": (lambda path: path.write_bytes(b"\xff\x00" * 64), "no key file"),
     "it is a PEM file": (lambda path: path.write_text("-----BEGIN PRIVATE KEY-----\nMC4=\n"), "no key file"),
-    "it is a folder": (lambda path: (path.unlink(), path.mkdir()), "not a plain file"),
-    "it is a pipe": (lambda path: (path.unlink(), os.mkfifo(path, 0o600)), "not a plain file"),
+    "it is a folder": (become_folder, "not a plain file"),
+    "it is a pipe": (become_pipe, "not a plain file"),
 }
 
 

@@ -151,7 +151,7 @@ HIDDEN = [
 def test_nothing_else_exists(url: str, path: str) -> None:
     """No listing, no traversal, no link, no pipe, no half file, and the answer repeats nothing of the question."""
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+    with socket.create_connection((str(parts.hostname), parts.port or 0), timeout=10) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode("latin-1"))
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.split()[1] in (b"404", b"400")

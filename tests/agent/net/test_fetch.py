@@ -48,7 +48,7 @@ def drip(head: bytes, drop: bytes) -> Behaviour:
 
     def behave(connection: socket.socket, _: bytes) -> None:
         connection.sendall(head)
-        for _ in range(50):
+        for _drop in range(50):
             connection.sendall(drop)
             time.sleep(0.05)
 
