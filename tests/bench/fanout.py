@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import zmq
-from fleet import Fleet, Member, members
-from row import Row
+from tests.bench.fleet import Fleet, Member, members
+from tests.bench.row import Row
 
 from clarion_controller.gateway.gateway import Gateway, GatewaySettings, Inbound
 from clarion_protocol.documents import Deployment, Plan, Signal, Targets, digest_of
@@ -185,7 +185,7 @@ def raw(count: int, report_bytes: int) -> Measured:
 
 
 def run(
-    fleet: Fleet, count: int, send: Callable[[int], None], collect: Callable[[], int], size: Callable[[], int]
+    fleet: Fleet, count: int, send: Callable[[int], object], collect: Callable[[], int], size: Callable[[], int]
 ) -> Measured:
     """Send signals one after the other, each after all reports of the one before."""
     fleet.wait_until_ready()

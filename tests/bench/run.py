@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-import fanout
-import whole
-from row import Row
+# Run as a file, so this folder is on the path and not the one from which `tests` is found.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.bench import fanout, whole
+from tests.bench.row import Row
 
 
 def main() -> None:

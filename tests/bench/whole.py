@@ -6,7 +6,6 @@ same files unpacked, with nothing verified, tested, synced or switched.
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import socket
@@ -19,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
-from row import Row
+from tests.bench.row import Row
 
 BIN = Path(sys.executable).parent
 HOSTS = 3
@@ -204,9 +203,3 @@ def _cpu_of(work: Callable[[], None]) -> float:
     work()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - work_before.ru_utime - work_before.ru_stime
-
-
-if __name__ == "__main__":
-    os.environ.pop("CLARION_HOME", None)
-    for row in measure():
-        print(row.as_json())

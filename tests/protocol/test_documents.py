@@ -98,7 +98,9 @@ def test_what_a_host_says_is_bounded(raw: bytes) -> None:
 
 def test_the_honest_report_is_read() -> None:
     """The report that the hostile ones were made from."""
-    assert read(with_progress(), Report).progress.status is HostStatus.STAGED
+    progress = read(with_progress(), Report).progress
+    assert progress is not None
+    assert progress.status is HostStatus.STAGED
 
 
 def test_the_largest_honest_report_fits_its_envelope() -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from clarion_protocol.documents import Head, Progress
+from clarion_protocol.documents import Facts, Head, Progress
 from clarion_protocol.transport_keys import TransportKey
 from clarion_protocol.words import HostStatus
 
@@ -28,8 +28,7 @@ def test_a_signal_reaches_the_core(controller: Controller, agent: Agent) -> None
 
 def test_a_new_line_tells_what_the_host_is_and_asks_what_it_missed(controller: Controller, agent: Agent) -> None:
     """Without being asked an agent sends a heartbeat with its facts, and its heads."""
-    assert controller.reports[0].facts.hostname == "web-1"
-    assert controller.reports[0].progress is None
+    assert (controller.reports[0].progress, controller.reports[0].facts) == (None, Facts(hostname="web-1"))
     assert controller.asked >= 1
     assert controller.gateway.connected() == {HOST}
 

@@ -84,7 +84,13 @@ class Controller:
     is_acknowledging: bool = True
     is_beaconing: bool = True
     ports: tuple[int, int] = (0, 0)
-    gateway: Gateway | None = None
+    running: Gateway | None = None
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway, while there is one."""
+        assert self.running is not None
+        return self.running
 
     def host_of(self, transport_key: str) -> str | None:
         """Know the one host."""
@@ -93,14 +99,14 @@ class Controller:
     def start(self) -> None:
         """Listen, on the same ports as before."""
         settings = GatewaySettings("127.0.0.1", *self.ports, secret=bytes.fromhex(self.transport.secret))
-        self.gateway = Gateway(settings, self, self.deliver)
+        self.running = Gateway(settings, self, self.deliver)
         self.gateway.start()
         self.ports = (self.gateway.signal_port, self.gateway.report_port)
         threading.Thread(target=self._beacons, args=(self.gateway,), daemon=True).start()
 
     def stop(self) -> None:
         """Go away."""
-        gateway, self.gateway = self.gateway, None
+        gateway, self.running = self.running, None
         if gateway:
             gateway.stop()
 
@@ -122,11 +128,11 @@ class Controller:
         return Beacon(**{**fields, **changes}).sealed(self.signing)  # type: ignore[arg-type]
 
     def _send(self, kind: Down, *bodies: bytes) -> None:
-        if self.gateway:
-            self.gateway.send(HOST, kind, *bodies)
+        if self.running:
+            self.running.send(HOST, kind, *bodies)
 
     def _beacons(self, gateway: Gateway) -> None:
-        while self.gateway is gateway:
+        while self.running is gateway:
             if self.is_beaconing:
                 gateway.broadcast(ENVIRONMENT, self.beacon())
             time.sleep(0.1)
