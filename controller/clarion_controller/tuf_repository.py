@@ -94,7 +94,8 @@ class TufRepository:
             change = Change(self.keys, self.files.current())
             yield change
             change.commit(now)
-            for role in change.edited:
+            # Not the roots: hosts walk from the one they pinned through all that follow.
+            for role in set(change.edited) - {Root.type}:
                 self.files.prune(role)
 
     def add_app(self, app: str, now: datetime) -> None:

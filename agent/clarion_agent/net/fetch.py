@@ -114,12 +114,12 @@ def _writing(path: Path) -> Iterator[Callable[[bytes, int], None]]:
         NoSpace: the disk is full.
         HostError: the file cannot be written for another reason.
     """
-    with _host_trouble(path):
+    with host_trouble(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def write_at(data: bytes, offset: int) -> None:
         view = memoryview(data)
-        with _host_trouble(path):
+        with host_trouble(path):
             while view:
                 written = os.pwrite(descriptor, view, offset)
                 view, offset = view[written:], offset + written
@@ -131,7 +131,13 @@ def _writing(path: Path) -> Iterator[Callable[[bytes, int], None]]:
 
 
 @contextmanager
-def _host_trouble(path: Path) -> Iterator[None]:
+def host_trouble(path: Path) -> Iterator[None]:
+    """Say what is wrong with this host's disk if `path` cannot be written.
+
+    Raises:
+        NoSpace: it is full.
+        HostError: another reason.
+    """
     try:
         yield
     except OSError as error:

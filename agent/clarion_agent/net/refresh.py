@@ -32,10 +32,10 @@ from tuf.api.metadata import Metadata, MetaFile, Root, TargetFile
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from clarion_agent.durable import make_folder
-from clarion_agent.net.fetch import Fetcher
+from clarion_agent.net.fetch import Fetcher, host_trouble
 from clarion_agent.packages import BundleFile
 from clarion_agent.tuf_chain import Bundle, Chain, anchor_of, check_not_older, verify
-from clarion_protocol.errors import HostError, OutOfTime, StoreMisbehaved, StoreUnavailable
+from clarion_protocol.errors import OutOfTime, StoreMisbehaved, StoreUnavailable
 from clarion_protocol.policy import MAX_POLICY_BYTES, policy_path
 from clarion_protocol.published import policy_file, role_of
 
@@ -60,9 +60,9 @@ def refresh(trust: Path, root: bytes, fetcher: Fetcher, wanted: Wanted) -> None:
         OutOfTime: what it shows has expired.
         NotAuthorised: the environment has no policy.
         TrustStateLost: the bundle that was there cannot be read.
-        HostError: this host's disk does not take it.
+        NoSpace, HostError: this host's disk does not take it.
     """
-    with _explained(), _alone(trust / "tuf") as cache:
+    with _explained(), host_trouble(trust), _alone(trust / "tuf") as cache:
         file = BundleFile.below(trust)
         old = file.read(root)
         new = _complete(_update(cache, root, fetcher), old, root, _Source(fetcher, wanted))
@@ -172,8 +172,6 @@ def _explained() -> Iterator[None]:
         raise OutOfTime(f"the package store shows metadata that has expired: {error}", hint=_EXPIRED_HINT) from error
     except (DownloadError, RepositoryError, ValueError) as error:
         raise StoreMisbehaved(f"the package store shows metadata that cannot be believed: {error}") from error
-    except OSError as error:
-        raise HostError(f"package metadata cannot be kept: {error}") from error
 
 
 _EXPIRED_HINT = "Is 'clarion serve' running on the controller? It renews this. If so, is this host's clock right?"
