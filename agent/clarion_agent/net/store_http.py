@@ -189,7 +189,8 @@ class StoreHttp:
             raise AttemptFailed(self._wrong(f"cannot be spoken with: {str(error)[:200]}")) from error
 
     def _away(self, what: str) -> StoreUnavailable:
-        return StoreUnavailable(f"the package store {self.base_url} {what}", hint=f"Try 'curl -sI {self.base_url}'.")
+        hint = f"Run 'curl -I {self.base_url}/metadata/timestamp.json' on this host to see what it says."
+        return StoreUnavailable(f"the package store {self.base_url} {what}", hint=hint)
 
     def _wrong(self, what: str, hint: str | None = None) -> StoreMisbehaved:
         return StoreMisbehaved(f"the package store {self.base_url} {what}", hint=hint)
