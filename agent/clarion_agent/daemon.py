@@ -17,14 +17,16 @@ from clarion_agent.host_facts import host_facts
 from clarion_agent.identity import Identity, Record, load_identity
 from clarion_agent.logs import begin_logging
 from clarion_agent.net.fetch import Fetcher
-from clarion_agent.net.half import BRIEF, NetHalf
+from clarion_agent.net.half import NetHalf
 from clarion_agent.net.join import FetchPolicy
 from clarion_agent.net.notify_systemd import Systemd
+from clarion_agent.net.patience import Patience
 from clarion_agent.net.refresh import Wanted, refresh
 from clarion_agent.parts import sandbox_of
 from clarion_agent.run_lock import only_agent
 from clarion_protocol.documents import Facts
 
+WHILE_SOMEBODY_WATCHES = Patience(deadline=30.0, attempts=3)
 LOOK_AFTER_S = 2.0
 HANGING_AFTER_S = 40.0
 LAST_WORDS_S = 2.0
@@ -36,7 +38,7 @@ def first_refresh(config: Config) -> FetchPolicy:
     """Return what brings metadata and policy to a host that is about to join."""
 
     def fetch(record: Record, root: bytes) -> None:
-        fetcher = Fetcher(record.package_url, BRIEF)
+        fetcher = Fetcher(record.package_url, WHILE_SOMEBODY_WATCHES)
         refresh(config.trust, root, fetcher, Wanted(record.environment, sorted(config.app)))
 
     return fetch

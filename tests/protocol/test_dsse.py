@@ -124,6 +124,20 @@ def test_no_bytes_raise_anything_else(raw: bytes) -> None:
         open_verified(raw, KIND, ROLE)
 
 
+BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def test_a_signature_has_one_spelling() -> None:
+    """Sixteen texts decode to the same 64 bytes; only the canonical one is taken, or a message had sixteen digests."""
+    honest = text(ONE.sign(pae(KIND, PAYLOAD)))
+    twins = [honest[:-3] + character + "==" for character in BASE64]
+    same = [twin for twin in twins if base64.b64decode(twin) == base64.b64decode(honest) and twin != honest]
+    assert len(same) == 15
+    for twin in same:
+        with pytest.raises(BadEnvelope, match="not canonical"):
+            open_verified(GOOD.replace(honest.encode(), twin.encode()), KIND, ROLE)
+
+
 def test_a_threshold_counts_distinct_keys() -> None:
     """Two keys make two; one key twice, under any key id, makes one."""
     assert open_verified(seal(KIND, PAYLOAD, [ONE, TWO]), KIND, ROLE, threshold=2) == PAYLOAD

@@ -21,8 +21,8 @@ from clarion_agent.net.sockets import Peer
 from clarion_protocol.documents import Facts, Progress
 from clarion_protocol.transport_keys import TransportKey
 
-# For a refresh on which the line waits: it must be over before the line counts as dead.
-BRIEF = Patience(connect=2.0, silence=5.0, deadline=10.0, attempts=2)
+# For a refresh on which the line waits: all its files together must be over before the line counts as hanging.
+BRIEF = Patience(connect=2.0, silence=3.0, deadline=5.0, attempts=2)
 
 
 class NetHalf:

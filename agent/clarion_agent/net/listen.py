@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import closing
 
 import structlog
 import zmq
@@ -61,18 +62,19 @@ class Listener:
 
     def _run(self) -> None:
         while not self._is_stopping:
-            line = Line(self._context, self._route)
             try:
-                line.dial(self._route)
-                why = self._converse(line)
+                why = self._live_one_line()
             except Exception:  # noqa: BLE001 (outermost loop: a deaf agent is worse than any single failure)
                 _log.exception("line.fault")
                 why = "a fault of the agent"
-            finally:
-                self.is_up = False
-                line.close()
+            self.is_up = False
             if not self._is_stopping:
                 self._rest(why)
+
+    def _live_one_line(self) -> str:
+        with closing(Line(self._context, self._route)) as line:
+            line.dial(self._route)
+            return self._converse(line)
 
     def _converse(self, line: Line) -> str:
         conversation = Conversation(line, self._parties, self._rhythm)

@@ -171,6 +171,24 @@ def test_many_threads_lose_nothing_and_never_block_one_another(tmp_path: Path) -
         assert [reason for reason in reasons if reason.startswith(f"{worker}:")] == [f"{worker}:{n}" for n in range(10)]
 
 
+def test_a_report_that_was_overtaken_tells_what_is_true_now(tmp_path: Path) -> None:
+    """What runs is asked without the lock; if another report came in between, it is asked again."""
+    versions = ["1.0.0"]
+
+    def running() -> list[Running]:
+        seen = versions[-1]
+        if seen == "1.0.0":
+            versions.append("1.1.0")
+            outbox.put(progress(HostStatus.COMMITTED, "switched meanwhile"))
+        return [Running("shop", seen, 1, "a" * 64, is_active=True)]
+
+    outbox = outbox_in(tmp_path, running)
+    outbox.put(progress(HostStatus.PULLING, "overtaken"))
+    assert read_all(outbox) == ["switched meanwhile", "overtaken"]
+    for _, envelope in outbox.waiting():
+        assert accept_report(envelope, HOST, KEY.public_hex, 0).running[0].version == "1.1.0"
+
+
 def test_a_killed_agent_loses_no_report_that_it_had_put(tmp_path: Path) -> None:
     """SIGKILL at any moment leaves whole reports only, and all that `put` had returned for."""
     program = textwrap.dedent(
