@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 CUSTOMERS = 4
 BETWEEN_CHECKS = 0.1  # seconds; the app drains for longer than two of these
-BETWEEN_REQUESTS = 0.005
+BETWEEN_REQUESTS = 0.01
 
 
 class Traffic:

@@ -57,7 +57,8 @@ def trouble(deployment: DeploymentAnswer) -> list[str]:
 
 def _committed(deployment: DeploymentAnswer) -> str:
     counts = Counter(deployment.counts)
-    return f"{counts[HostStatus.COMMITTED.value]} of {count(sum(counts.values()), 'host')} committed"
+    done, total = counts[HostStatus.COMMITTED.value], sum(counts.values())
+    return f"{done} of {count(total, 'host')}{'' if done == total else ' committed'}"
 
 
 def _duration(deployment: DeploymentAnswer) -> str:
