@@ -443,7 +443,7 @@ def test_a_report_that_cannot_be_written_fails_nothing(world: World) -> None:
     [
         pytest.param("another length", "signal.wrong_address", id="the metadata says something else than the order"),
         pytest.param("no metadata", "package.unknown", id="the package is not published"),
-        pytest.param("manifest", "package.bad_content", id="the manifest was changed by one byte"),
+        pytest.param("manifest", "package.bad_content", id="the manifest gives a file another mode"),
         pytest.param("archive", "package.bad_content", id="the archive was changed by one byte"),
         pytest.param("truncated", "package.bad_content", id="the archive ends early"),
         pytest.param("units", "host.unit_not_allowed", id="it wants to restart a unit that this host does not allow"),
@@ -489,7 +489,7 @@ def _harm(world: World, harm: str) -> None:
     elif harm == "no metadata":
         del world.book.releases["2.0.0"]
     elif harm == "manifest":
-        files[manifest] = files[manifest].replace(b"2.0.0", b"2.0.1")
+        files[manifest] = files[manifest].replace(b"0644", b"0755", 1)
     elif harm == "archive":
         files[archive] = bytes([byte ^ (index == 40) for index, byte in enumerate(files[archive])])
     elif harm == "truncated":
@@ -622,6 +622,21 @@ def test_a_host_that_lost_its_floors_refuses_everything(world: World) -> None:
         world.new_core()
     with pytest.raises(ClarionError):
         world.core.offer(world.seal(order)[:-1])
+    assert world.current() == "1-1.0.0"
+
+
+@pytest.mark.parametrize("journal", [None, b"", b"{}", b"half of it"], ids=["none", "empty", "foreign", "damaged"])
+def test_a_drain_that_nobody_remembers_is_repaid_at_the_next_start(world: World, journal: bytes | None) -> None:
+    """A host must not stay out of the balancer because its journal was lost."""
+    world.deploy(world.publish("1.0.0", 1))
+    (world.app / "draining").touch()
+    (world.app / "state/journal.json").unlink()
+    if journal is not None:
+        (world.app / "state/journal.json").write_bytes(journal)
+
+    world.restart_agent()
+
+    assert not (world.app / "draining").exists()
     assert world.current() == "1-1.0.0"
 
 

@@ -97,6 +97,21 @@ def test_killed_anywhere_the_next_agent_ends_where_it_should(
         assert _is_clean(world.app), at
 
 
+@pytest.mark.timeout(300)
+def test_killed_anywhere_and_back_when_the_lease_has_run_out_nothing_new_is_activated(fast_path: Path) -> None:
+    """What had not switched by then goes back; what had is finished, because that is the shorter way."""
+    for at in range(1, _count(fast_path / "count", update) + 1):
+        world = _killed(fast_path / str(at), update, at)
+        at_kill = world.current()
+
+        world.clock += 61
+        world.restart_agent()
+        world.core.close()
+
+        assert world.current() == world.services.runs == at_kill, at
+        assert _is_clean(world.app), at
+
+
 def _count(folder: Path, scenario: Callable[[World], None]) -> int:
     world = _with_first_release(folder)
     with watching(Knife()) as knife:
