@@ -35,7 +35,7 @@ SKIPPED = HostState(name="", status=HostStatus.SKIPPED, told=Verb.ABORT)
 def situation(*hosts: HostState, plan: Plan = PLAN, **fields: object) -> RolloutState:
     """Return a deployment in which something has just moved."""
     state = replace(state_of(plan, list(hosts)), moved_at=NOW, reason="as it was")
-    return replace(state, **fields)  # type: ignore[arg-type]
+    return replace(state, **fields)
 
 
 def moment(state: RolloutState, *silent: int) -> Moment:
@@ -64,7 +64,7 @@ def in_short(state: RolloutState, at: Moment) -> list[str]:
 ONE_MAY_FAIL = replace(PLAN, max_failures=1)
 ONE_MAY_BE_LOST = replace(PLAN, max_unreachable="1")
 STAY = replace(PLAN, auto_rollback=False)
-HALTED = {"halt": "web-0 failed"}
+HALTED = "web-0 failed"
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,20 @@ HALTED = {"halt": "web-0 failed"}
         pytest.param(situation(LOST, STAGED, plan=ONE_MAY_BE_LOST), ["lease web-1"], id="one lost that may be lost"),
         pytest.param(situation(FAILED, STAGED), ["Halted"], id="one failed too many halts"),
         pytest.param(situation(FAILED, STAGED, plan=ONE_MAY_FAIL), ["lease web-1"], id="one failed that may fail"),
-        pytest.param(situation(FAILED, STAGED, **HALTED), ["abort web-1"], id="after a halt the rest is told"),
-        pytest.param(situation(FAILED, SKIPPED, **HALTED), ["failed"], id="it broke before any switch: failed"),
-        pytest.param(situation(BACK, SKIPPED, **HALTED), ["rolled_back"], id="it switched and is back: rolled back"),
+        pytest.param(situation(FAILED, STAGED, halt=HALTED), ["abort web-1"], id="after a halt the rest is told"),
+        pytest.param(situation(FAILED, SKIPPED, halt=HALTED), ["failed"], id="it broke before any switch: failed"),
+        pytest.param(situation(BACK, SKIPPED, halt=HALTED), ["rolled_back"], id="it switched and is back: rolled back"),
         pytest.param(
-            situation(BACK, COMMITTED, CHECKING, LOST_SWITCHING, STAGED, **HALTED),
+            situation(BACK, COMMITTED, CHECKING, LOST_SWITCHING, STAGED, halt=HALTED),
             ["rolling_back", "rollback web-1 web-2 web-3"],
             id="whoever may run it is ordered back",
         ),
-        pytest.param(situation(BACK, CHECKING, plan=STAY, **HALTED), [], id="without rollback, who is in change ends"),
-        pytest.param(situation(BACK, COMMITTED, plan=STAY, **HALTED), ["failed"], id="and then it has failed"),
+        pytest.param(
+            situation(BACK, CHECKING, plan=STAY, halt=HALTED), [], id="without rollback, who is in change ends"
+        ),
+        pytest.param(situation(BACK, COMMITTED, plan=STAY, halt=HALTED), ["failed"], id="and then it has failed"),
         pytest.param(situation(COMMITTED, COMMITTED), ["succeeded"], id="all done"),
+        pytest.param(situation(COMMITTED, SKIPPED), ["degraded"], id="skipped is not done"),
         pytest.param(situation(COMMITTED, LOST, plan=ONE_MAY_BE_LOST), ["degraded"], id="done but for one"),
         pytest.param(
             situation(COMMITTED, COMMITTED, status=DeploymentStatus.DEGRADED), ["succeeded"], id="the last one came"
@@ -139,7 +142,7 @@ def test_a_pause_does_not_count_against_the_deadline() -> None:
 def test_a_fleet_that_cannot_go_back_is_told_so() -> None:
     """Nothing moves any more while it goes back: it has failed, and says who did not."""
     told = replace(COMMITTED, told=Verb.ROLLBACK)
-    state = situation(BACK, told, status=DeploymentStatus.ROLLING_BACK, moved_at=NOW - 601, **HALTED)
+    state = situation(BACK, told, status=DeploymentStatus.ROLLING_BACK, moved_at=NOW - 601, halt=HALTED)
     (ended,) = decide(state, moment(state))
     assert isinstance(ended, StatusChanged)
     assert (ended.status, "web-1 did not go back" in ended.reason) == (DeploymentStatus.FAILED, True)
@@ -148,7 +151,7 @@ def test_a_fleet_that_cannot_go_back_is_told_so() -> None:
 def test_a_lost_host_does_not_hold_up_going_back() -> None:
     """It is named, and goes back when it returns."""
     lost = replace(LOST_SWITCHING, told=Verb.ROLLBACK)
-    state = situation(BACK, lost, status=DeploymentStatus.ROLLING_BACK, **HALTED)
+    state = situation(BACK, lost, status=DeploymentStatus.ROLLING_BACK, halt=HALTED)
     (ended,) = decide(state, moment(state))
     assert isinstance(ended, StatusChanged)
     assert ended.status is DeploymentStatus.ROLLED_BACK

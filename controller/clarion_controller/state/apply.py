@@ -28,13 +28,8 @@ from clarion_controller.state.rollout_state import HostState, RolloutState
 from clarion_protocol.documents import Deployment
 from clarion_protocol.words import DeploymentStatus, HostStatus, Verb
 
-_SWITCHED = {
-    HostStatus.ACTIVATING,
-    HostStatus.CHECKING,
-    HostStatus.BAKING,
-    HostStatus.COMMITTED,
-    HostStatus.ROLLED_BACK,
-}
+# Not CHECKING: a host that runs the release already only checks it.
+_SWITCHED = {HostStatus.ACTIVATING, HostStatus.BAKING, HostStatus.COMMITTED, HostStatus.ROLLED_BACK}
 
 
 def begin(deployment: Deployment, accepted: DeploymentAccepted) -> RolloutState:

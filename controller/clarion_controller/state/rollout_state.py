@@ -36,8 +36,8 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_done(self) -> bool:
-        """Whether this host settled as it was meant to."""
-        return self.status in (HostStatus.COMMITTED, HostStatus.SKIPPED)
+        """Whether this host runs the release for good."""
+        return self.status is HostStatus.COMMITTED
 
     @property
     def is_settled(self) -> bool:
