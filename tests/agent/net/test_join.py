@@ -19,7 +19,7 @@ from clarion_agent.config import Config
 from clarion_agent.daemon import first_refresh
 from clarion_agent.floors import FloorFiles
 from clarion_agent.identity import load_identity
-from clarion_agent.net import join as module
+from clarion_agent.net import join_talk as module
 from clarion_agent.net.join import join
 from clarion_agent.packages import PackageBook
 from clarion_controller.gateway.enrol import Invitation, JoinPort, JoinPortSettings

@@ -345,3 +345,12 @@ def test_the_request_must_come_over_the_key_that_it_names() -> None:
     check_request(request, own)
     with pytest.raises(JoinRefused, match="not the one of this connection"):
         check_request(request, TransportKey.generate().public)
+
+
+def test_a_connection_under_a_key_of_low_order_is_refused() -> None:
+    """Even if a client could connect with such a key, it would not be enrolled."""
+    request = msgspec.structs.replace(
+        REQUEST, sign_key=SigningKey.generate().public_hex, transport_key=LOW_ORDER_TRANSPORT
+    )
+    with pytest.raises(JoinRefused, match="low order"):
+        check_request(request, LOW_ORDER_TRANSPORT)
