@@ -77,3 +77,11 @@ def test_the_dead_never_block_the_living(plan: Plan, hosts: list[HostState], abs
     state = state_of(plan, hosts, absent)
     if state.count(lambda host: host.awaits_lease) and not state.count(lambda host: host.is_in_change):
         assert admit(state)
+
+
+def test_a_batch_is_smaller_by_every_host_that_is_down() -> None:
+    """Of eight, four may change at once; with one lost and one without agent, two."""
+    staged = HostState(name="", status=HostStatus.STAGED, told=Verb.STAGE)
+    lost = HostState(name="", status=HostStatus.UNREACHABLE, told=Verb.STAGE)
+    assert len(admit(state_of(Plan(max_parallel="4"), [staged] * 8))) == 4
+    assert len(admit(state_of(Plan(max_parallel="4"), [lost, *[staged] * 7], absent=1))) == 2

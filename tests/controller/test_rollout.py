@@ -9,10 +9,11 @@ from tests.controller.fake_fleet import Faults, fleet_of
 
 from clarion_controller.api.orders import abort, pause, resume
 from clarion_controller.gateway.gateway import Inbound
+from clarion_controller.state.events import Signalled
 from clarion_protocol import strict_json
 from clarion_protocol.documents import Head
 from clarion_protocol.wire import Ask, Up
-from clarion_protocol.words import DeploymentStatus, HostStatus, Strategy
+from clarion_protocol.words import DeploymentStatus, HostStatus, Strategy, Verb
 
 
 def test_a_rolling_deployment_brings_every_host_to_the_release(tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ def test_reports_that_arrive_together_are_one_transaction(tmp_path: Path) -> Non
 
 def test_a_host_cannot_claim_what_only_the_controller_knows(tmp_path: Path) -> None:
     """A host that calls itself unreachable is not taken at its word."""
-    fleet = fleet_of(tmp_path, 2)
+    fleet = fleet_of(tmp_path, 2, Faults(step_time=50.0))
     walk = fleet.deploy()
     liar = fleet.named("web-0001")
     liar.say(fleet.clock.now, HostStatus.UNREACHABLE)
@@ -246,3 +247,35 @@ def test_a_host_that_never_stops_talking_cannot_fill_the_log(tmp_path: Path) -> 
         host.say(fleet.clock.now, [HostStatus.PULLING, HostStatus.VERIFYING][number % 2])
     fleet.rollouts.turn([Inbound(host.id, Up.REPORT, body) for body in host.outbox.values()])
     assert len(fleet.log.events_of(walk.state.deployment.id)) < 600
+
+
+def test_after_a_restart_what_is_outstanding_is_said_again(tmp_path: Path) -> None:
+    """Every host was out of reach when it was told; it hears it from the new start, under a new number."""
+    fleet = fleet_of(tmp_path, 3, *[Faults(silent_when=lambda _: True)] * 3)
+    walk = fleet.deploy()
+    fleet.start_controller()
+    for host in fleet.hosts.values():
+        host.faults.silent_when = lambda _: False
+        host.receive(walk.envelope, fleet.clock.now)
+    fleet.rollouts.resume()
+    assert [len(host.todo) for host in fleet.hosts.values()] == [4, 4, 4]
+    told = [event for event in fleet.log.events_of(walk.state.deployment.id) if isinstance(event, Signalled)]
+    assert [event.verb for event in told] == [Verb.STAGE, Verb.STAGE]
+    assert told[0].seq < told[1].seq
+
+
+def test_a_join_that_a_crash_cut_off_is_made_up_for(tmp_path: Path) -> None:
+    """Enrolled or revoked, but the controller died before the deployments knew: the next start tells them."""
+    fleet = fleet_of(tmp_path, 2)
+    walk = fleet.run(fleet.deploy())
+    fleet.step()
+    fleet.rollouts.host_joined = lambda host: None  # type: ignore[method-assign]
+    joiner = fleet.join("web-0003")
+    gone = fleet.roster.named("production", "web-0001")
+    assert gone
+    fleet.roster.revoke(gone)
+    fleet.hosts.pop(gone.id)
+    fleet.start_controller()
+    fleet.rollouts.resume()
+    assert sorted(host.name for host in fleet.state_of(walk).hosts.values()) == ["web-0002", "web-0003"]
+    fleet.run(walk, until=lambda: joiner.status is HostStatus.COMMITTED, limit=200)
