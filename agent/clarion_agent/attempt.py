@@ -8,7 +8,6 @@ be finished or undone by an agent that knows nothing else.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,8 +17,9 @@ import structlog
 
 from clarion_agent.app_folder import AppFolder
 from clarion_agent.journal import Intent, Phase
+from clarion_agent.stopper import Stopper
 from clarion_protocol.documents import MAX_LOG_TAIL, Deployment, Progress
-from clarion_protocol.errors import ClarionError, Interrupted
+from clarion_protocol.errors import ClarionError
 from clarion_protocol.words import HostStatus, Stage, release_id
 
 if TYPE_CHECKING:
@@ -46,55 +46,6 @@ class Host:
     services: ServiceManager
     sandbox: Sandbox
     checker: Sandbox
-
-
-class Stopper:
-    """How an attempt is told to end early; every wait of a step goes through it."""
-
-    def __init__(self) -> None:
-        self._told = threading.Event()
-        self._reason = ""
-        self._agent_stops = False
-        self._is_deaf = False
-
-    def interrupt(self, reason: str) -> None:
-        """Make the next `check` raise, unless the attempt is already being undone."""
-        if not self._is_deaf:
-            self._reason = reason
-            self._told.set()
-
-    def stop_agent(self) -> None:
-        """Make the attempt's thread end where it is; the journal says where to go on."""
-        self._agent_stops = True
-        self._told.set()
-
-    def ignore_interrupts(self) -> None:
-        """From now on only the agent's own end stops this attempt: an undo is not interrupted."""
-        self._is_deaf = True
-        if not self._agent_stops:
-            self._told.clear()
-
-    def check(self) -> None:
-        """Return if the attempt may go on.
-
-        Raises:
-            Interrupted: an abort, a rollback or a newer deployment came first.
-            SystemExit: the agent stops. Not an error, so nothing is undone.
-        """
-        if self._agent_stops:
-            raise SystemExit
-        if self._told.is_set():
-            raise Interrupted(self._reason)
-
-    def wait(self, seconds: float) -> None:
-        """Sleep for `seconds`, or until told to stop.
-
-        Raises:
-            Interrupted, SystemExit: as `check` does.
-        """
-        self.check()
-        self._told.wait(seconds)
-        self.check()
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,13 @@ from clarion_agent.identity import Identity
 from clarion_agent.orders import follow
 from clarion_agent.packages import PackageBook
 from clarion_agent.parts import checker_of, sandbox_of, service_manager_of
+from clarion_agent.running import folders_below, what_runs
 from clarion_agent.worker import AppWorker, Task, boot_clock
 from clarion_protocol import dsse, trust
 from clarion_protocol.documents import Beacon, Deployment, Head, Running, Signal, kind_of
 from clarion_protocol.errors import BadEnvelope, BadSignature, ClarionError, NotAuthorised, WrongAddress
 from clarion_protocol.policy import Policy
 from clarion_protocol.trust import Standpoint
-from clarion_protocol.words import is_name
 
 CLOCK_STEP_S = 600
 POLICY_RETRY_S = 60.0
@@ -80,7 +80,7 @@ class Core:
             floors = self._known()
             self._host.sandbox.sweep()
             self._host.checker.sweep()
-            for folder in self._folders():
+            for folder in folders_below(self._host.config.apps):
                 folder.sweep()
                 self._workers[folder.app] = AppWorker(folder, self._host, self.now)
             for stream in floors.streams:
@@ -131,8 +131,7 @@ class Core:
 
     def running(self) -> list[Running]:
         """Return what each app on this host runs now."""
-        found = (self._running_in(folder) for folder in self._folders())
-        return [running for running in found if running is not None]
+        return what_runs(self._host)
 
     def _offer_deployment(self, envelope: bytes) -> None:
         accepted = self._judge_deployment(envelope)
@@ -242,21 +241,6 @@ class Core:
         except ClarionError:
             return False  # then what is said about the message stands
         return True
-
-    def _folders(self) -> list[AppFolder]:
-        root = self._host.config.apps
-        found = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-        return [AppFolder(path) for path in found if is_name(path.name)]
-
-    def _running_in(self, folder: AppFolder) -> Running | None:
-        current = folder.current()
-        record = folder.record(current) if current else None
-        if record is None:
-            return None
-        ref = record.release
-        units = self._host.config.units_of(folder.app)
-        is_active = all(self._host.services.state(unit).is_active for unit in units)
-        return Running(folder.app, ref.version, ref.release, ref.sha256, is_active)
 
     def _host_of(self, config: Config, identity: Identity, net: Net) -> Host:
         book = PackageBook(config.trust, identity.root, self.now)

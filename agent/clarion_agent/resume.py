@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from clarion_agent import durable
 from clarion_agent.app_folder import AppFolder
-from clarion_agent.attempt import Host, Stopper, Switch
+from clarion_agent.attempt import Host, Switch
 from clarion_agent.deploy import go_back, journalled, settle_undone, switch_steps
 from clarion_agent.journal import Phase
 from clarion_agent.steps import Ending, StepFailed, index_of, undo
+from clarion_agent.stopper import Stopper
 from clarion_protocol.errors import ClarionError, Interrupted
 
 

@@ -14,12 +14,13 @@ import structlog
 
 from clarion_agent import deploy
 from clarion_agent.app_folder import AppFolder
-from clarion_agent.attempt import Host, Reporter, Staging, Stopper, Switch
+from clarion_agent.attempt import Host, Reporter, Staging, Switch
 from clarion_agent.floors import Orders
 from clarion_agent.journal import Intent, Phase
 from clarion_agent.orders import Move, next_move, standing_of
 from clarion_agent.resume import recover
 from clarion_agent.steps import Ending, as_ours
+from clarion_agent.stopper import Stopper
 from clarion_protocol import words
 from clarion_protocol.documents import Deployment
 from clarion_protocol.errors import NothingToGoBackTo

@@ -154,6 +154,7 @@ class Units:
 
     def __init__(self, *active: str) -> None:
         self.active = active
+        self.process = 1
 
     def restart(self, unit: str) -> None:
         """Restart nothing."""
@@ -163,7 +164,7 @@ class Units:
 
     def state(self, unit: str) -> UnitState:
         """Return whether the unit is one of the active ones."""
-        return UnitState(unit in self.active)
+        return UnitState(unit in self.active, self.process)
 
     def log_tail(self, unit: str) -> str:
         """Return nothing."""
@@ -185,6 +186,18 @@ def test_the_apps_own_units_are_always_checked(tmp_path: Path) -> None:
 
     assert first_failure(probe("shop.service")) is None
     assert first_failure(probe()) == "shop.service is not active"
+
+
+def test_a_unit_that_falls_and_is_started_again_is_not_healthy(tmp_path: Path) -> None:
+    """It is active whenever one looks, but it is another process each time."""
+    app, units = load_app_config('[app]\nname = "shop"\nunits = ["shop.service"]\n'), Units("shop.service")
+    probe = Probe(app, "1", tmp_path, ("shop.service",), units, ReducedSandbox())
+    assert first_failure(probe) is None
+
+    units.process = 2
+
+    assert first_failure(probe) == "shop.service ended and was started again"
+    assert first_failure(probe) is None
 
 
 def test_the_first_check_that_fails_is_named(tmp_path: Path) -> None:

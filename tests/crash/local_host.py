@@ -19,12 +19,13 @@ from pathlib import Path
 
 from clarion_agent import deploy, durable, resume
 from clarion_agent.app_folder import AppFolder
-from clarion_agent.attempt import Host, Staging, Stopper, Switch
+from clarion_agent.attempt import Host, Staging, Switch
 from clarion_agent.config import AppRules, Config
 from clarion_agent.journal import Intent, Phase
 from clarion_agent.stages.restart import UnitState
 from clarion_agent.stages.run_tests import Job, Outcome
 from clarion_agent.steps import Ending
+from clarion_agent.stopper import Stopper
 from clarion_agent.tree import differences
 from clarion_protocol import strict_json
 from clarion_protocol.amounts import Size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clarion_agent.checks import exec_command, http, systemd_active, tcp
@@ -13,9 +13,12 @@ from clarion_protocol.app_config import AppConfig, Check, ExecCheck, HttpCheck, 
 TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Probe:
-    """What is to be checked: an app, the version that should run, its folder and units."""
+    """What is to be checked: an app, the version that should run, its folder and units.
+
+    `processes` are the main processes that the units had at the last look.
+    """
 
     app: AppConfig
     version: str
@@ -23,17 +26,28 @@ class Probe:
     units: tuple[str, ...]
     services: ServiceManager
     checker: Sandbox
+    processes: dict[str, int] = field(default_factory=dict)
 
 
 def first_failure(probe: Probe) -> str | None:
     """Return why the first check that fails does, or None: all passed. The app's own units are always checked."""
     for unit in probe.units:
-        if found := systemd_active.failure(unit, probe.services):
+        if found := _unit_failure(unit, probe):
             return found
     for check in probe.app.health.checks:
         if found := _failure(check, probe):
             return found
     return None
+
+
+def _unit_failure(unit: str, probe: Probe) -> str | None:
+    """Return that `unit` is down, or that it fell down and was started again since the last look."""
+    state = probe.services.state(unit)
+    before = probe.processes.get(unit, state.main_pid)
+    probe.processes[unit] = state.main_pid
+    if not state.is_active:
+        return f"{unit} is not active"
+    return f"{unit} ended and was started again" if before != state.main_pid else None
 
 
 def _failure(check: Check, probe: Probe) -> str | None:
