@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clarion_agent.net.converse import Rhythm
 from clarion_agent.net.line import Route
 from clarion_agent.net.listen import Listener
 from clarion_agent.net.outbox import Author, Outbox
@@ -66,11 +67,11 @@ def agent_of(
     """Start an agent towards some ports; all of them are stopped in the end."""
     agents: list[Agent] = []
 
-    def start(server_key: str, ports: tuple[int, int], own: TransportKey = transport) -> Agent:
+    def start(server_key: str, ports: tuple[int, int], own: TransportKey = transport, rhythm: Rhythm = FAST) -> Agent:
         core = Core(policy)
         outbox = outbox_of(tmp_path / "outbox", core)
         route = Route(Peer("127.0.0.1", server_key, own), *ports, environment=ENVIRONMENT)
-        agent = Agent(core, outbox, Listener(route, core, outbox, FAST))
+        agent = Agent(core, outbox, Listener(route, core, outbox, rhythm))
         agent.listener.start()
         agents.append(agent)
         return agent

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from clarion_protocol.documents import Facts, Head, Progress
 from clarion_protocol.transport_keys import TransportKey
 from clarion_protocol.words import HostStatus
 
-from .world import CLUSTER, ENVIRONMENT, HOST, Agent, Controller, wait_for
+from .world import CLUSTER, ENVIRONMENT, FAST, HOST, Agent, Controller, wait_for
 
 PROGRESS = Progress(deployment="d" * 32, stream="production/shop", status=HostStatus.COMMITTED)
 
@@ -85,6 +86,16 @@ def test_the_agent_returns_after_the_controller_restarted(controller: Controller
     seqs = [report.seq for report in controller.reports]
     assert seqs == sorted(set(seqs))
     assert [report.progress.status for report in controller.reports if report.progress][-1] is HostStatus.COMMITTED
+
+
+def test_a_connection_that_ends_is_noticed_at_once(controller: Controller, agent_of: Callable[..., Agent]) -> None:
+    """Where the socket itself knows that it is over, nobody waits for beacons to be missed."""
+    agent = agent_of(controller.transport.public, controller.ports, rhythm=replace(FAST, patience=1000))
+    wait_for(lambda: agent.listener.is_up)
+    controller.stop()
+    wait_for(lambda: not agent.listener.is_up, seconds=2)
+    controller.start()
+    wait_for(lambda: agent.listener.is_up, seconds=5)
 
 
 def test_a_line_without_beacons_is_built_anew(controller: Controller, agent: Agent) -> None:
