@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -32,11 +33,11 @@ def app(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def running_shop(app: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def running_shop(app: Path, stderr: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the shop through `current`, as its unit does, and yield the process and its port."""
     port = free_port()
     command = [sys.executable, "shop.py", "--port", str(port)]
-    with subprocess.Popen(command, cwd=app / "current", stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=app / "current", stdout=subprocess.DEVNULL, stderr=stderr) as process:
         try:
             wait_for(port)
             yield process, port
@@ -173,3 +174,16 @@ def test_the_check_passes_only_for_this_version_and_a_whole_front_page(app: Path
         check = [sys.executable, "shop.py", "--check"]
         done = subprocess.run(check, cwd=app / "current", env=environment, capture_output=True, timeout=30, check=False)
         assert done.returncode == expected, done.stdout
+
+
+def test_a_balancer_that_hangs_up_early_is_no_error(app: Path) -> None:
+    """HAProxy resets a connection once it has seen the status of /healthz; the log stays silent about it."""
+    with running_shop(app, stderr=subprocess.PIPE) as (process, port):
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert get(port, "/healthz")[0] == 200
+        process.terminate()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""

@@ -21,6 +21,7 @@ import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 # Resolved once, at the start: `current` may point elsewhere a moment later, and a process that
 # read half of its files from the old release and half from the new one would be neither.
@@ -39,6 +40,11 @@ class Shop(ThreadingHTTPServer):
         """Bind without HTTPServer's reverse DNS lookup, which can take seconds on a host without DNS."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Complain only of what is the shop's fault: balancers hang up as soon as they have seen the status."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def stop_at_sigterm(self) -> None:
         """Let SIGTERM end `serve_forever`; shutdown() waits for that loop, so another thread calls it."""
