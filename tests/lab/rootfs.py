@@ -18,7 +18,6 @@ PACKAGES = (
     "curl",
     "dbus",
     "iproute2",
-    "libfaketime",
     "procps",
     "python3",
     "systemd",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,20 @@ APP = "/srv/clarion/shop"
 DRAINING = f"test -e {APP}/draining"
 SWITCHED = f"readlink {APP}/current | grep -q -- -2.0.0"
 RESTARTED = "readlink /proc/$(systemctl show --property=MainPID --value shop)/cwd | grep -q -- -2.0.0"
+# Not libfaketime: it breaks the waits of Python and libzmq, which are on the monotonic clock.
+LATE_AGENT = """\
+import time
+now = time.time
+time.time = lambda: now() + 3600
+from clarion_agent.cli import main
+main()
+"""
+WRONG_CLOCK = """\
+[Service]
+ExecStart=
+ExecStart=/opt/clarion-agent/bin/python -I /usr/local/lib/late_agent.py run
+"""
+CLOCK_DROP_IN = "/etc/systemd/system/clarion-agent.service.d/clock.conf"
 TRAP = "for turn in $(seq 3000); do if {moment}; then {action}; exit 0; fi; sleep 0.01; done; exit 1"
 
 pytestmark = pytest.mark.timeout(600)
@@ -103,3 +118,28 @@ def test_a_controller_killed_in_a_rollout_finishes_it(cluster: Cluster) -> None:
     assert cluster.wait_until_over()["deployment"]["status"] == "succeeded"
     cluster.assert_all_run("2.0.0")
     assert "code=killed, status=9/KILL" in cluster.control.journal("clarion-controller")
+
+
+def test_a_server_whose_clock_is_wrong_changes_nothing_and_says_why(cluster: Cluster) -> None:
+    """An agent an hour ahead refuses orders and names the gap; with the right time it has the version at once."""
+    late = cluster.webs[2]
+    late.write("/usr/local/lib/late_agent.py", LATE_AGENT)
+    late.write(CLOCK_DROP_IN, WRONG_CLOCK)
+    late.run("systemctl", "daemon-reload")
+    late.run("systemctl", "restart", "clarion-agent")
+    cluster.begin("2.0.0")
+    wait_for_journal(late, "the controller's clock and this host's are 3600 s apart")
+    assert cluster.truth(late) == Truth("active", "1.0.0", "1.0.0", "1.0.0")
+    late.run("rm", CLOCK_DROP_IN)
+    late.run("systemctl", "daemon-reload")
+    late.run("systemctl", "restart", "clarion-agent")
+    assert cluster.wait_until_over()["deployment"]["status"] == "succeeded"
+    cluster.assert_all_run("2.0.0")
+
+
+def wait_for_journal(server: Server, text: str, seconds: float = 60) -> None:
+    """Wait until the agent has logged a text; a beacon, which tells the time, comes every 30 s."""
+    deadline = time.monotonic() + seconds
+    while text not in server.journal("clarion-agent"):
+        assert time.monotonic() < deadline, f"{server.name} never said: {text}"
+        time.sleep(0.5)
