@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -42,6 +43,7 @@ class Doorkeeper:
         self._socket.linger = 0
         # Bound here, not in the thread: a handshake that came earlier would be refused.
         self._socket.bind(ENDPOINT)
+        self._logged_at, self._unlogged = 0.0, 0
         self._thread = threading.Thread(target=self._serve, name="doorkeeper", daemon=True)
 
     def start(self) -> None:
@@ -68,7 +70,17 @@ class Doorkeeper:
         except Exception:  # noqa: BLE001 (one bad rule must not shut the door for ever)
             _log.exception("door.rule_failed")
             status, user = TEMPORARY, b""
+        if status == REFUSED:
+            self._note_refusal(request)
         return [VERSION, request_id, status, b"", user, b""]
+
+    def _note_refusal(self, request: Sequence[bytes]) -> None:
+        """Log a refusal, at most one a second: knocking must not fill the disk."""
+        self._unlogged += 1
+        if time.monotonic() - self._logged_at >= 1:
+            address, key = (request[position] if len(request) > position else b"" for position in (3, 6))
+            _log.info("door.refused", address=_text(address), key=key[:32].hex(), times=self._unlogged)
+            self._logged_at, self._unlogged = time.monotonic(), 0
 
 
 def judge(request: Sequence[bytes], doors: Mapping[bytes, Admits]) -> tuple[bytes, bytes]:
@@ -77,7 +89,6 @@ def judge(request: Sequence[bytes], doors: Mapping[bytes, Admits]) -> tuple[byte
         return REFUSED, b""
     rule, key = doors.get(request[2]), request[6].hex()
     if rule is None or not rule(key):
-        _log.info("door.refused", domain=request[2].decode("ascii", "replace"), address=_text(request[3]), key=key)
         return REFUSED, b""
     return OK, key.encode()
 

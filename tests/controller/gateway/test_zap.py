@@ -56,6 +56,24 @@ def test_no_request_is_admitted_by_chance_or_raises(request_: list[bytes]) -> No
     assert judge(request_, DOORS)[0] == b"400"
 
 
+def test_knocking_does_not_fill_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """A thousand refusals within a moment are a line or two, and name the last one's address."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    doorkeeper = Doorkeeper(context, {})
+    doorkeeper.start()
+    with context.socket(zmq.REQ) as asker:
+        asker.connect(ENDPOINT)
+        asker.rcvtimeo = 5000
+        for _ in range(1000):
+            asker.send_multipart(GOOD)
+            assert asker.recv_multipart()[2] == b"400"
+    context.term()
+    doorkeeper.join()
+    lines = capsys.readouterr().out.splitlines()
+    assert 1 <= sum("door.refused" in line for line in lines) <= 5
+    assert "192.0.2.1" in lines[0]
+
+
 @pytest.mark.parametrize(
     "request_", [[b""], [b"1.0"], GOOD[:3], [b"\xff"] * 12, GOOD], ids=["empty", "short", "cut", "long", "good"]
 )
