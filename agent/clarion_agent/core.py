@@ -174,9 +174,9 @@ class Core:
         floor = self._known().of(stream_named_in(envelope)).deployment
         return trust.accept_deployment(envelope, self._standpoint(), floor)
 
-    def _believe_again(self, envelope: bytes) -> None:
+    def _believe_again(self, digest: str) -> None:
         with self._lock:
-            self._judge_deployment(envelope)
+            self._judge_deployment(self._envelopes.read(digest))
 
     def _hand_over(self, stream: str) -> None:
         worker = self._worker_of(self._deployments[stream].app)
@@ -195,7 +195,7 @@ class Core:
     def _task(self, stream: str) -> Task:
         state = self._known().of(stream)
         lease_left = state.orders.lease_until - self.now()
-        believe = partial(self._believe_again, self._envelopes.read(state.deployment.digest))
+        believe = partial(self._believe_again, state.deployment.digest)
         return Task(
             self._deployments[stream], state.deployment.digest, state.orders, boot_clock() + lease_left, believe
         )

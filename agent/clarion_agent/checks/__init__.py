@@ -17,7 +17,7 @@ TIMEOUT_S = 5.0
 class Probe:
     """What is to be checked: an app, the version that should run, its folder and units.
 
-    `processes` are the main processes that the units had at the last look.
+    `processes` are the main processes that the units had when they were last seen active.
     """
 
     app: AppConfig
@@ -43,10 +43,10 @@ def first_failure(probe: Probe) -> str | None:
 def _unit_failure(unit: str, probe: Probe) -> str | None:
     """Return that `unit` is down, or that it fell down and was started again since the last look."""
     state = probe.services.state(unit)
-    before = probe.processes.get(unit, state.main_pid)
-    probe.processes[unit] = state.main_pid
     if not state.is_active:
         return f"{unit} is not active"
+    before = probe.processes.get(unit, state.main_pid)
+    probe.processes[unit] = state.main_pid
     return f"{unit} ended and was started again" if before != state.main_pid else None
 
 
