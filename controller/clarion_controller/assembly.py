@@ -40,7 +40,7 @@ def assembled(cluster: Cluster, inbox: Inbox) -> Iterator[Desk]:
     roster = Roster(database, log)
     gateway = Gateway(GatewaySettings(at.bind, at.signal_port, at.report_port, secret), roster, inbox.deliver)
     signer = Signer(cluster.id, keys.read("signal"), keys.read("beacon"))
-    settings = Settings(signer, float(at.unreachable_after))
+    settings = Settings(signer, float(at.unreachable_after), expects=cluster.expects)
     rollouts = Rollouts(settings, log, roster, gateway)
     history = History(log, rollouts.streams)
 

@@ -11,7 +11,7 @@ from clarion_controller.fleet import FILE_NAME, Controller, Fleet, load_fleet, u
 from clarion_controller.initialise import cluster_id
 from clarion_controller.select_targets import Discovered
 from clarion_controller.tuf_repository import TufRepository
-from clarion_protocol.errors import BadConfig, UnknownPackage
+from clarion_protocol.errors import BadConfig, OperatorError, UnknownPackage
 from clarion_protocol.policy import Policy, policy_path, read_policy
 from clarion_protocol.published import Release, policy_file
 
@@ -63,6 +63,14 @@ class Cluster:
             return None
         names = tuple(name for source in sources for name in source.static)
         return StaticDiscoverer(names).hosts()
+
+    def expects(self, environment: str, name: str) -> bool:
+        """Return whether a host of that name should be there; where that cannot be known, it is left alone."""
+        try:
+            listed = self.discovered(environment)
+        except OperatorError:
+            return False
+        return listed is None or any(host.name == name for host in listed)
 
     def policy(self, environment: str) -> Policy:
         """Return who may order what in an environment.

@@ -62,11 +62,15 @@ _Orders = Sequence[_Order]
 
 @dataclass(frozen=True)
 class Settings:
-    """What rollouts are told once: whose keys sign, what counts as silence (s), what time it is."""
+    """What rollouts are told once: whose keys sign, what counts as silence (s), what time it is.
+
+    `expects` says whether an environment should have a host of some name: others may join, and are left alone.
+    """
 
     signer: Signer
     unreachable_after: float = UNREACHABLE_AFTER
     clock: Callable[[], float] = time.time
+    expects: Callable[[str, str], bool] = lambda environment, name: bool(environment and name)
 
 
 class Rollouts:
@@ -172,6 +176,8 @@ class Rollouts:
             self._record([(walk, [HostRemoved(at=now, host=id_) for id_ in gone])])
 
     def _add(self, host: Host, now: float) -> None:
+        if not self._settings.expects(host.environment, host.name):
+            return
         added = HostAdded(at=now, host=host.id, name=host.name)
         walks = [_for_joiner(walks, host) for walks in self.streams.of(host.environment)]
         self._record([(walk, [added]) for walk in walks if walk])

@@ -143,6 +143,9 @@ async def _first(stop: asyncio.Event, controller: Running) -> None:
     done, _ = await asyncio.wait([stopped, *controller.tasks], return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
+    if not stop.is_set():
+        names = ", ".join(task.get_name() for task in done)
+        raise ClarionError(f"a part of the controller ended by itself: {names}", hint="Its log above may say why.")
 
 
 async def _end(servers: Sequence[_Server], tasks: Sequence[asyncio.Task[None]]) -> None:

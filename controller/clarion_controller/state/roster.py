@@ -50,10 +50,13 @@ class Roster:
         self._log = log
         self._clock = clock
         self._lock = threading.Lock()
+        self._hosts: dict[str, Host] = {}
+        self._by_key: dict[str, str] = {}
+        self._by_name: dict[tuple[str, str], str] = {}
+        self._sign_keys: set[str] = set()
         with database.connect() as connection:
-            rows = connection.execute(select(hosts).where(hosts.c.revoked_at.is_(None)))
-            self._hosts = {row.id: _host(row) for row in rows}
-        self._by_key = {host.transport_key: host.id for host in self._hosts.values()}
+            for row in connection.execute(select(hosts).where(hosts.c.revoked_at.is_(None))):
+                self._remember(_host(row))
 
     def host_of(self, transport_key: str) -> str | None:
         """Return the id of the host that owns this transport key."""
@@ -74,7 +77,7 @@ class Roster:
 
     def named(self, environment: str, name: str) -> Host | None:
         """Return the host of that name in an environment."""
-        return next((host for host in self.of(environment) if host.name == name), None)
+        return self._hosts.get(self._by_name.get((environment, name), ""))
 
     def heard(self, word: HostWord) -> None:
         """Keep in memory what the log has recorded of a host's newest report."""
@@ -128,8 +131,7 @@ class Roster:
                 at=host.joined_at, host=host.id, name=host.name, environment=host.environment, invite=request.invite
             )
             self._log.record(Batch([(None, joined)]), lambda connection: _enrol(connection, host, request.invite))
-            self._hosts[host.id] = host
-            self._by_key[host.transport_key] = host.id
+            self._remember(host)
             return host
 
     def revoke(self, host: Host) -> None:
@@ -140,7 +142,15 @@ class Roster:
         with self._lock:
             self._log.record(Batch([(None, gone)]), lambda connection: connection.execute(statement))
             self._by_key.pop(host.transport_key, None)
+            self._by_name.pop((host.environment, host.name), None)
+            self._sign_keys.discard(host.sign_key)
             self._hosts.pop(host.id, None)
+
+    def _remember(self, host: Host) -> None:
+        self._hosts[host.id] = host
+        self._by_key[host.transport_key] = host.id
+        self._by_name[(host.environment, host.name)] = host.id
+        self._sign_keys.add(host.sign_key)
 
     def _same_as(self, request: JoinRequest, invitation: Invitation) -> Host | None:
         known = self._hosts.get(self._by_key.get(request.transport_key, ""))
@@ -155,8 +165,7 @@ class Roster:
                 f"a host {request.name} is already enrolled in {invitation.environment}",
                 hint=f"Run 'clarion hosts revoke {request.name} -e {invitation.environment}' if it was replaced.",
             )
-        keys = {key for host in list(self._hosts.values()) for key in (host.sign_key, host.transport_key)}
-        if keys & {request.sign_key, request.transport_key}:
+        if request.sign_key in self._sign_keys or request.transport_key in self._by_key:
             raise JoinRefused("another host is enrolled with these keys: was its disk copied?")
 
 

@@ -315,3 +315,17 @@ def test_deployments_outlive_the_controller(tmp_path: Path) -> None:
     with live(cluster.home) as second:
         assert second.client.deployment(began.id).revision >= began.revision
         assert commit(second, [host], began).status is DeploymentStatus.SUCCEEDED
+
+
+def test_a_host_that_nobody_listed_is_left_alone(tmp_path: Path) -> None:
+    """Where fleet.toml lists hosts, another may join; it is shown as unexpected, and nothing is deployed to it."""
+    cluster = new_cluster(tmp_path, ENVIRONMENTS)
+    cluster.publish("1.0.0")
+    with live(cluster.home) as controller:
+        one = controller.enrol("web-1")
+        began = order(controller, "1.0.0", plan=Plan(max_unreachable="100%"))
+        controller.enrol("web-2")
+        controller.enrol("stranger")
+        ended = commit(controller, [one], began)
+        assert [host.name for host in ended.hosts] == ["web-1", "web-2", "web-3"]
+        assert {host.name: host.is_discovered for host in controller.client.hosts()}["stranger"] is False
