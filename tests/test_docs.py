@@ -66,7 +66,7 @@ def typed_commands() -> Iterator[tuple[str, str]]:
     """Yield where and what, for each `clarion ...` that a page or a message tells somebody to type."""
     for page in PAGES:
         for block in blocks(page, "console"):
-            for line in re.findall(r"^\$ (clarion .*)$", block, flags=re.MULTILINE):
+            for line in re.findall(r"^\$ (?:sudo -u clarion )?(clarion .*)$", block, flags=re.MULTILINE):
                 yield str(page.relative_to(ROOT)), line
     for source in [*ROOT.glob("agent/clarion_*/**/*.py"), *ROOT.glob("controller/clarion_*/**/*.py")]:
         for line in re.findall(r"'(clarion [^'\n]+)'", source.read_text()):
