@@ -15,15 +15,18 @@ from .network import Network
 from .rootfs import rootfs
 from .server import Server
 
+LIVES = Path("/run/lock")
+"""The same for every run on this machine, wherever its cache is: a sweep has to know all living labs."""
+
 
 class Lab:
     """Boots servers and takes them all away again, as a context manager."""
 
     def __init__(self, cache: Cache) -> None:
-        sweep(cache)
+        sweep()
         self.name = secrets.token_hex(4)
         self.servers: dict[str, Server] = {}
-        self._alive = _life(cache, self.name)
+        self._alive = _life(self.name)
         self._alive.exclusive()
         self._rootfs = rootfs(cache)
         self.island = Island()
@@ -67,14 +70,14 @@ class Lab:
                 server.write("/etc/hosts", hosts)
 
 
-def sweep(cache: Cache) -> list[str]:
+def sweep() -> list[str]:
     """Remove what labs have left whose process is dead, never a living one's; return their names."""
-    names = {path.stem for path in _lives(cache).glob("*.lock")} | cgroups.labs()
-    return sorted(name for name in names if _sweep_one(cache, name))
+    locks = {path.stem.removeprefix(cgroups.PREFIX) for path in LIVES.glob(f"{cgroups.PREFIX}*.lock")}
+    return sorted(name for name in locks | cgroups.labs() if _sweep_one(name))
 
 
-def _sweep_one(cache: Cache, name: str) -> bool:
-    life = _life(cache, name)
+def _sweep_one(name: str) -> bool:
+    life = _life(name)
     if not life.seize():
         life.release()
         return False
@@ -84,9 +87,6 @@ def _sweep_one(cache: Cache, name: str) -> bool:
     return True
 
 
-def _life(cache: Cache, name: str) -> Lock:
-    return Lock(_lives(cache) / f"{name}.lock")
-
-
-def _lives(cache: Cache) -> Path:
-    return cache.home / "labs"
+def _life(name: str) -> Lock:
+    """Return the lock that a lab holds for as long as its process lives."""
+    return Lock(LIVES / f"{cgroups.PREFIX}{name}.lock")
