@@ -30,6 +30,7 @@ from clarion_agent.orders import follow
 from clarion_agent.packages import PackageBook
 from clarion_agent.parts import checker_of, sandbox_of, service_manager_of
 from clarion_agent.running import folders_below, what_runs
+from clarion_agent.steps import as_ours
 from clarion_agent.worker import AppWorker, Task, boot_clock
 from clarion_protocol import dsse, trust
 from clarion_protocol.documents import Beacon, Deployment, Head, Running, Signal, kind_of
@@ -82,7 +83,7 @@ class Core:
             self._host.checker.sweep()
             for folder in folders_below(self._host.config.apps):
                 folder.sweep()
-                self._workers[folder.app] = AppWorker(folder, self._host, self.now)
+                self._worker_of(folder.app)
             for stream in floors.streams:
                 self._resume(stream)
             for worker in self._workers.values():
@@ -110,12 +111,9 @@ class Core:
         with self._lock:
             self._known()
             try:
-                accept(envelope)
-            except (BadSignature, NotAuthorised):
-                # The keys may have changed since this host last looked; seldom, so that nobody can make it look often.
-                if not self._refresh_policy():
-                    raise
-                accept(envelope)
+                self._with_newest_policy(partial(accept, envelope))
+            except OSError as error:
+                raise as_ours(error, None) from error
 
     def heads(self) -> dict[str, Head]:
         """Return the newest deployment and signal sequence accepted in each stream."""
@@ -181,16 +179,14 @@ class Core:
     def _hand_over(self, stream: str) -> None:
         worker = self._worker_of(self._deployments[stream].app)
         worker.give(self._task(stream))
+        worker.start()
 
     def _resume(self, stream: str) -> None:
         deployment = self._envelopes.deployment(self._known().of(stream).deployment.digest)
         if deployment is None:
             return  # then the controller's next deployment is the way on; what was begun is in the app's journal
         self._deployments[stream] = deployment
-        if deployment.app not in self._workers:
-            folder = AppFolder(self._host.config.apps / deployment.app)
-            self._workers[deployment.app] = AppWorker(folder, self._host, self.now)
-        self._workers[deployment.app].give(self._task(stream))
+        self._worker_of(deployment.app).give(self._task(stream))
 
     def _task(self, stream: str) -> Task:
         state = self._known().of(stream)
@@ -203,7 +199,6 @@ class Core:
     def _worker_of(self, app: str) -> AppWorker:
         if app not in self._workers:
             self._workers[app] = AppWorker(AppFolder(self._host.config.apps / app), self._host, self.now)
-            self._workers[app].start()
         return self._workers[app]
 
     def _known(self) -> Floors:
@@ -230,6 +225,15 @@ class Core:
             if not self._refresh_policy():
                 raise
             return self._host.book.policy(self._identity.environment)
+
+    def _with_newest_policy(self, accept: Callable[[], None]) -> None:
+        try:
+            accept()
+        except (BadSignature, NotAuthorised):
+            # The keys may have changed since this host last looked; seldom, so that nobody can make it look often.
+            if not self._refresh_policy():
+                raise
+            accept()
 
     def _refresh_policy(self) -> bool:
         """Bring the metadata up to date, unless that was tried a moment ago; return whether it is now."""

@@ -58,12 +58,13 @@ class AppWorker:
         self._is_idle = False
         self._has_ended = False
         self._staged = ""  # the digest of the deployment that has been staged since this agent started
-        self._given_up = ""  # the digest of a deployment on which this agent itself failed
+        self._given_up: Task | None = None  # on which this agent itself failed; the next order is tried again
         self._thread = threading.Thread(target=self._live, name=f"app {folder.app}", daemon=True)
 
     def start(self) -> None:
-        """Begin, with whatever the journal says was left unfinished."""
-        self._thread.start()
+        """Begin, if that was not done yet, with whatever the journal says was left unfinished."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def give(self, task: Task) -> None:
         """Make `task` what this worker works for, and stop what it makes pointless."""
@@ -121,7 +122,7 @@ class AppWorker:
 
     def _next_move(self) -> Move:
         task = self._task
-        if task is None or task.digest == self._given_up:
+        if task is None or task is self._given_up:
             return Move.REST
         standing = standing_of(self._folder.journal.read(), task.digest, is_staged=self._staged == task.digest)
         return next_move(task.orders, standing, has_lease=self._has_lease(task))
@@ -133,14 +134,16 @@ class AppWorker:
         try:
             act()
         except Exception as error:
-            # Ours to explain; the next deployment, or the next start, tries again.
+            # Ours to explain; the next order, or the next start, tries again.
             log_to.exception("this agent failed", app=self._folder.app)
             if self._task is not None:
-                self._given_up = self._task.digest
+                self._given_up = self._task
                 failure = as_ours(error, None)
                 self._report(self._task, Ending(HostStatus.FAILED, failure.message, failure.code))
 
     def _carry_out(self, move: Move, task: Task) -> None:
+        if self._recover() is not None:
+            return  # this agent itself had failed in the middle of something, which comes first
         if move is Move.STAGE:
             self._stage(task)
         elif move is Move.SWITCH:
@@ -181,11 +184,14 @@ class AppWorker:
 
     def _take_up(self) -> None:
         """Finish or undo what the last agent began; if it ended before it could say how, say so."""
-        if recover(self._folder, self._host, self._stopper, self._clock()) is not None:
+        if self._recover() is not None:
             return
         intent = self._folder.journal.read()
         if intent and intent.outcome and self._task and intent.digest == self._task.digest:
             self._report(self._task, Ending(intent.outcome, intent.reason, intent.error))
+
+    def _recover(self) -> Ending | None:
+        return recover(self._folder, self._host, self._stopper, self._clock())
 
     def _settle(self, task: Task, ending: Ending) -> None:
         attempt = self._attempt(self._intent(task, Phase.DONE))
