@@ -153,6 +153,7 @@ class Services:
     current: Path
     broken: set[str] = field(default_factory=set)
     sick: set[str] = field(default_factory=set)
+    ill_looks: int = 0  # so many times it is asked for and not active
     runs: str | None = None
     restarts: list[str] = field(default_factory=list)
     on_restart: Callable[[], None] = lambda: None
@@ -168,8 +169,11 @@ class Services:
         self.runs = None
 
     def state(self, unit: str) -> UnitState:
+        if self.ill_looks:
+            self.ill_looks -= 1
+            return UnitState(is_active=False)
         is_well = self.runs is not None and self._version() not in self.broken | self.sick
-        return UnitState(is_well, 1 if is_well else 0)
+        return UnitState(is_well, len(self.restarts) if is_well else 0)
 
     def log_tail(self, unit: str) -> str:
         return f"{unit} says: {self.runs}"

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import threading
+import time
+from pathlib import Path
 
 import msgspec
 import pytest
 from tests.agent.rig import APP, CLARION_TOML, OTHER_HOST, STREAM, Gate, World
 
+from clarion_agent import durable
 from clarion_agent.stages import pull
-from clarion_protocol.documents import Head, Progress, Targets
+from clarion_protocol.documents import Head, Plan, Progress, Targets
 from clarion_protocol.errors import (
     BadEnvelope,
     ClarionError,
+    NoSpace,
     NotAuthorised,
     OutOfTime,
     StaleSequence,
     TrustStateLost,
     WrongAddress,
 )
+from clarion_protocol.manifest import Manifest
+from clarion_protocol.manifest_file import read_manifest, write_manifest
 from clarion_protocol.words import HostStatus, Stage, Verb
 
 ALL_STAGES = [
@@ -255,6 +262,50 @@ def test_an_abort_while_draining_restarts_nothing(world: World) -> None:
     assert not (world.app / "draining").exists()
 
 
+def test_an_agent_that_is_stopped_in_the_danger_zone_goes_on_when_it_is_back(world: World) -> None:
+    """It ends at once, undoes nothing, and the next one finishes within the lease."""
+    world.deploy(world.publish("1.0.0", 1))
+    slow = CLARION_TOML.format(keep=5) + '[drain]\nwait = "3s"\n'
+    order = world.order(world.publish("2.0.0", 2, **{"clarion.toml": slow}))
+    draining = threading.Event()
+    world.store.on_report = lambda report: draining.set() if report.stage is Stage.DRAIN else None
+    world.send(order)
+    world.send(world.signal(order, Verb.LEASE))
+    assert draining.wait(10)
+
+    begin = time.monotonic()
+    world.core.close()
+    assert time.monotonic() - begin < 2
+    assert world.current() == "1-1.0.0"
+    world.core = world.new_core()
+    world.settle()
+
+    assert world.last().status is HostStatus.COMMITTED
+    assert world.services.restarts == ["1-1.0.0", "2-2.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("failures", "status"),
+    [
+        pytest.param(1, HostStatus.COMMITTED, id="once may be chance"),
+        pytest.param(2, HostStatus.ROLLED_BACK, id="twice in a row is not"),
+    ],
+)
+def test_a_release_that_falls_ill_while_it_bakes_goes_back(world: World, failures: int, status: HostStatus) -> None:
+    """Health is watched under traffic for as long as the plan says."""
+    world.deploy(world.publish("1.0.0", 1))
+
+    def fall_ill(report: Progress) -> None:
+        if report.stage is Stage.BAKE:
+            world.services.ill_looks = failures
+
+    world.store.on_report = fall_ill
+    world.deploy(world.publish("2.0.0", 2), plan=Plan(bake_time=0.3))
+
+    assert world.last().status is status, world.last().reason
+    assert world.current() == ("2-2.0.0" if status is HostStatus.COMMITTED else "1-1.0.0")
+
+
 def test_a_newer_deployment_cancels_one_that_is_still_staging(world: World) -> None:
     """The old one says so, and the new one is staged."""
     old, new = world.order(world.publish("1.0.0", 1)), world.order(world.publish("2.0.0", 2))
@@ -443,8 +494,8 @@ def test_a_report_that_cannot_be_written_fails_nothing(world: World) -> None:
     [
         pytest.param("another length", "signal.wrong_address", id="the metadata says something else than the order"),
         pytest.param("no metadata", "package.unknown", id="the package is not published"),
-        pytest.param("manifest", "package.bad_content", id="the manifest gives a file another mode"),
-        pytest.param("archive", "package.bad_content", id="the archive was changed by one byte"),
+        pytest.param("manifest", "package.bad_content", id="the manifest was changed by one bit"),
+        pytest.param("archive", "package.bad_content", id="the archive was changed by one bit"),
         pytest.param("truncated", "package.bad_content", id="the archive ends early"),
         pytest.param("units", "host.unit_not_allowed", id="it wants to restart a unit that this host does not allow"),
         pytest.param("store", "network.store_unavailable", id="the store is away"),
@@ -489,15 +540,20 @@ def _harm(world: World, harm: str) -> None:
     elif harm == "no metadata":
         del world.book.releases["2.0.0"]
     elif harm == "manifest":
-        files[manifest] = files[manifest].replace(b"0644", b"0755", 1)
+        listing = read_manifest(files[manifest], release.manifest).to_bytes()
+        files[manifest] = write_manifest(Manifest.parse(listing.replace(b"0644", b"0755", 1)))
     elif harm == "archive":
-        files[archive] = bytes([byte ^ (index == 40) for index, byte in enumerate(files[archive])])
+        files[archive] = _with_a_flipped_bit(files[archive], 40)
     elif harm == "truncated":
         files[archive] = files[archive][:50]
     elif harm == "store":
         world.store.is_away = True
     elif harm == "key":
         world.book.its_policy = msgspec.structs.replace(world.policy, deployers=[world.beaconer.public_hex])
+
+
+def _with_a_flipped_bit(content: bytes, position: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
 
 
 def _heal(world: World) -> None:
@@ -623,6 +679,52 @@ def test_a_host_that_lost_its_floors_refuses_everything(world: World) -> None:
     with pytest.raises(ClarionError):
         world.core.offer(world.seal(order)[:-1])
     assert world.current() == "1-1.0.0"
+
+
+def test_an_agent_that_fails_itself_tries_again_at_the_next_order(world: World) -> None:
+    """A defect of the agent, or a disk that is full for a while, must not leave a host half switched for ever."""
+    world.deploy(world.publish("1.0.0", 1))
+    is_full = True
+
+    def fill(operation: str, path: Path) -> None:
+        is_worker = threading.current_thread().name.startswith("app ")
+        if is_full and is_worker and world.services.restarts[-1] == "2-2.0.0":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    durable.watchers.append(fill)
+    try:
+        order = world.deploy(world.publish("2.0.0", 2))
+    finally:
+        durable.watchers.remove(fill)
+    assert (world.last().status, world.last().error) == (HostStatus.FAILED, "host.no_space")
+
+    is_full = False
+    world.send(world.signal(order, Verb.ROLLBACK))
+    world.settle()
+
+    assert world.last().status is HostStatus.ROLLED_BACK
+    assert world.current() == world.services.runs == "1-1.0.0"
+    assert not (world.app / "draining").exists()
+
+
+def test_a_floor_that_cannot_be_written_is_an_error_and_nothing_is_begun(world: World) -> None:
+    """What cannot be remembered is not acted on."""
+    order = world.order(world.publish("1.0.0", 1))
+
+    def fill(operation: str, path: Path) -> None:
+        if path.name.startswith("floors-"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    durable.watchers.append(fill)
+    try:
+        with pytest.raises(NoSpace):
+            world.send(order)
+    finally:
+        durable.watchers.remove(fill)
+
+    assert world.core.heads() == {}
+    world.send(order)
+    assert world.core.heads()[STREAM].deployment_seq == order.seq
 
 
 @pytest.mark.parametrize("journal", [None, b"", b"{}", b"half of it"], ids=["none", "empty", "foreign", "damaged"])
