@@ -7,23 +7,31 @@ target path                           signed by
 ``policy/<environment>.json``         the top-level targets role
 ====================================  =====================================================
 
-A package's manifest is no target of its own: it is trusted by the hash in `Custom`.
+A package's manifest is no target of its own: it is trusted by the hash in `Custom`. There it
+says as well how large it becomes, so that a host need not find out by decompressing.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from clarion_protocol.documents import Count, Name, Sha256, Time, Version
 from clarion_protocol.errors import BadEnvelope
+from clarion_protocol.manifest import MAX_MANIFEST_BYTES
+
+PACKAGE_SUFFIX = ".tar.zst"
+MANIFEST_SUFFIX = ".manifest.json.zst"
+# 50,000 entries of about 40 bytes that do not compress, several times over.
+MAX_MANIFEST_FILE_BYTES = 8 * 2**20
 
 
 class ManifestRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The manifest beside a package; its length in bytes."""
+    """The manifest's file beside a package: its length and hash as it lies there, and its size decompressed."""
 
-    length: Count
+    length: Annotated[int, msgspec.Meta(ge=1, le=MAX_MANIFEST_FILE_BYTES)]
+    size: Annotated[int, msgspec.Meta(ge=1, le=MAX_MANIFEST_BYTES)]
     sha256: Sha256
 
 
@@ -60,12 +68,12 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def manifest_length(self) -> int:
-        """The manifest's length in bytes."""
+        """The length in bytes of the manifest's file."""
         return self.manifest.length
 
     @property
     def manifest_sha256(self) -> str:
-        """The manifest's hash."""
+        """The hash of the manifest's file."""
         return self.manifest.sha256
 
     def custom(self) -> dict[str, Any]:
@@ -96,12 +104,12 @@ def role_of(app: str) -> str:
 
 def package_path(app: str, version: str) -> str:
     """Return the TUF target path of a package."""
-    return f"{app}/{app}-{version}.tar.zst"
+    return f"{app}/{app}-{version}{PACKAGE_SUFFIX}"
 
 
 def manifest_path(app: str, version: str) -> str:
     """Return the path of a package's manifest in the store."""
-    return f"{app}/{app}-{version}.manifest.json"
+    return f"{app}/{app}-{version}{MANIFEST_SUFFIX}"
 
 
 def policy_file(environment: str, sha256: str) -> str:

@@ -11,6 +11,7 @@ if sys.version_info >= (3, 14):
         ZstdCompressor,
         ZstdDecompressor,
         ZstdError,
+        get_frame_info,
     )
 else:
     from backports.zstd import (
@@ -19,6 +20,14 @@ else:
         ZstdCompressor,
         ZstdDecompressor,
         ZstdError,
+        get_frame_info,
     )
 
-__all__ = ["CompressionParameter", "DecompressionParameter", "ZstdCompressor", "ZstdDecompressor", "ZstdError"]
+__all__ = [
+    "CompressionParameter",
+    "DecompressionParameter",
+    "ZstdCompressor",
+    "ZstdDecompressor",
+    "ZstdError",
+    "get_frame_info",
+]

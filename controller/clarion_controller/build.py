@@ -25,6 +25,8 @@ from clarion_controller.building.source import Source
 from clarion_protocol.app_config import FILE_NAME, AppConfig, load_app_config
 from clarion_protocol.errors import BadConfig, BuildFailed, OperatorError
 from clarion_protocol.manifest import Manifest
+from clarion_protocol.manifest_file import write_manifest
+from clarion_protocol.published import MANIFEST_SUFFIX, PACKAGE_SUFFIX
 from clarion_protocol.words import is_version
 
 __all__ = ["BuiltPackage", "build", "check_package"]
@@ -94,8 +96,8 @@ def _unpack(archive: Path, manifest: Manifest, folder: Path) -> Path:
 
 def _place(archive: Path, manifest: Manifest, out: Path) -> BuiltPackage:
     stem = f"{manifest.app}-{manifest.version}"
-    package_path, manifest_path = out / f"{stem}.tar.zst", out / f"{stem}.manifest.json"
-    listing = manifest.to_bytes()
+    package_path, manifest_path = out / f"{stem}{PACKAGE_SUFFIX}", out / f"{stem}{MANIFEST_SUFFIX}"
+    listing = write_manifest(manifest)
     out.mkdir(parents=True, exist_ok=True)
     _write_whole(package_path, archive)
     listing_file = archive.with_name("manifest")

@@ -41,7 +41,7 @@ _NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 _VERSION = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
 _METADATA = re.compile(rf"/(metadata/(?:timestamp|[1-9][0-9]{{0,9}}\.(?:root|targets|snapshot|app-{_NAME}))\.json)")
 _PACKAGE = re.compile(
-    rf"/(packages/(?:policy/[0-9a-f]{{64}}\.{_NAME}\.json|({_NAME})/\2-{_VERSION}\.(?:tar\.zst|manifest\.json)))"
+    rf"/(packages/(?:policy/[0-9a-f]{{64}}\.{_NAME}\.json|({_NAME})/\2-{_VERSION}\.(?:tar\.zst|manifest\.json\.zst)))"
 )
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 

@@ -25,8 +25,8 @@ from clarion_controller.durable_files import make_folder, write_file
 from clarion_controller.tuf_change import Change, is_old
 from clarion_controller.tuf_repository import TufRepository, releases_in
 from clarion_protocol.errors import AlreadyPublished, BadContent, BadManifest
-from clarion_protocol.manifest import MAX_MANIFEST_BYTES, Manifest
-from clarion_protocol.published import ManifestRef, Release, manifest_path, role_of
+from clarion_protocol.manifest_file import read_manifest, reference_to
+from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES, Release, manifest_path, role_of
 
 _CHUNK = 1 << 20
 
@@ -81,14 +81,14 @@ def packages(home: Path, app: str | None = None) -> list[Release]:
 
 
 def _checked(package: Path, manifest: Path, now: datetime) -> tuple[bytes, Release]:
-    """Return the manifest's bytes, and the release (not numbered yet) that it describes."""
+    """Return the manifest's file, and the release (not numbered yet) that it describes."""
     listing = _read_listing(manifest)
-    contents = Manifest.parse(listing)
+    ref = reference_to(listing)
+    contents = read_manifest(listing, ref)
     try:
         check_package(package, contents)
     except OSError as error:
         raise BadContent(f"{package} cannot be read: {error.strerror}", hint="Run 'clarion build' first.") from error
-    ref = ManifestRef(len(listing), hashlib.sha256(listing).hexdigest())
     release = Release(
         app=contents.app,
         version=contents.version,
@@ -104,7 +104,7 @@ def _checked(package: Path, manifest: Path, now: datetime) -> tuple[bytes, Relea
 def _read_listing(manifest: Path) -> bytes:
     try:
         with manifest.open("rb") as file:
-            return file.read(MAX_MANIFEST_BYTES + 1)
+            return file.read(MAX_MANIFEST_FILE_BYTES + 1)
     except OSError as error:
         raise BadManifest(f"{manifest} cannot be read: {error.strerror}", hint="Run 'clarion build' first.") from error
 

@@ -35,11 +35,11 @@ from clarion_protocol.documents import (
     Targets,
     digest_of,
 )
-from clarion_protocol.dsse import digest
 from clarion_protocol.errors import RestartFailed, StoreUnavailable, UnknownPackage
 from clarion_protocol.keys import SigningKey
+from clarion_protocol.manifest_file import reference_to, write_manifest
 from clarion_protocol.policy import Policy
-from clarion_protocol.published import ManifestRef, Release, manifest_path, package_path
+from clarion_protocol.published import Release, manifest_path, package_path
 from clarion_protocol.words import HostStatus, Intent, Verb, new_id, release_id
 
 CLUSTER, HOST, ENVIRONMENT, APP = "c" * 32, "a" * 32, "production", "shop"
@@ -61,7 +61,7 @@ interval = "50ms"
 
 @dataclass(frozen=True)
 class Package:
-    """A published release and its bytes."""
+    """A published release and the bytes of its files."""
 
     release: Release
     archive: bytes
@@ -84,17 +84,17 @@ def package_of(folder: Path, version: str, release: int, files: Mapping[str, str
         (tree / path).write_text(content, "utf-8")
     archive = io.BytesIO()
     manifest = pack(tree, scan(tree, ()), archive, APP, version)
-    raw = manifest.to_bytes()
+    packed = write_manifest(manifest)
     published = Release(
         app=APP,
         version=version,
         release=release,
         length=manifest.archive.length,
         sha256=manifest.archive.sha256,
-        manifest=ManifestRef(len(raw), digest(raw)),
+        manifest=reference_to(packed),
         published_at=0,
     )
-    return Package(published, archive.getvalue(), raw)
+    return Package(published, archive.getvalue(), packed)
 
 
 @dataclass

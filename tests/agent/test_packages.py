@@ -70,7 +70,7 @@ def test_the_bundle_and_the_root_are_all_that_is_needed(trust: Path, cluster: Cl
     book = PackageBook(trust, cluster.root)
     release = book.find("shop", "2.0.0")
     assert release == cluster.repository.releases("shop")[1]
-    assert (release.manifest_path, release.release) == ("shop/shop-2.0.0.manifest.json", 2)
+    assert (release.manifest_path, release.release) == ("shop/shop-2.0.0.manifest.json.zst", 2)
     assert book.policy("production").deploy_threshold == 1
     book.require_fresh()
 

@@ -15,6 +15,7 @@ import pytest
 from clarion_controller.build import BuiltPackage, build, check_package
 from clarion_protocol.errors import BadConfig, BadManifest, BuildFailed, ClarionError, OperatorError
 from clarion_protocol.manifest import Manifest
+from clarion_protocol.manifest_file import read_manifest, reference_to
 
 CONFIG = """\
 [app]
@@ -71,13 +72,14 @@ def repository(source: Path) -> Path:
 
 
 def bytes_of(built: BuiltPackage) -> tuple[bytes, bytes]:
-    """Return the package and its manifest."""
+    """Return the package and its manifest's file."""
     return built.package.read_bytes(), built.manifest.read_bytes()
 
 
 def manifest_of(built: BuiltPackage) -> Manifest:
     """Return the manifest of a package, checked like on a host."""
-    return Manifest.parse(built.manifest.read_bytes())
+    packed = built.manifest.read_bytes()
+    return read_manifest(packed, reference_to(packed))
 
 
 def test_package_holds_what_was_built(source: Path, tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_result_names_files_hashes_and_sizes(source: Path, tmp_path: Path) -> No
     """What `build` returns is what lies on the disk."""
     built = build(source, tmp_path / "out", "1.2.0")
     package, listing = bytes_of(built)
-    assert (built.package.name, built.manifest.name) == ("shop-1.2.0.tar.zst", "shop-1.2.0.manifest.json")
+    assert (built.package.name, built.manifest.name) == ("shop-1.2.0.tar.zst", "shop-1.2.0.manifest.json.zst")
     assert (built.app, built.version) == ("shop", "1.2.0")
     assert (built.sha256, built.length) == (hashlib.sha256(package).hexdigest(), len(package))
     assert (built.manifest_sha256, built.manifest_length) == (hashlib.sha256(listing).hexdigest(), len(listing))

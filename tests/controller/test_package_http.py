@@ -30,7 +30,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for folder in ("metadata", "packages/shop", "packages/policy"):
         (store / folder).mkdir(parents=True)
     (store / "packages/shop/shop-1.0.0.tar.zst").write_bytes(CONTENT)
-    (store / "packages/shop/shop-1.0.0.manifest.json").write_text("{}")
+    (store / "packages/shop/shop-1.0.0.manifest.json.zst").write_text("{}")
     (store / "packages/shop/.partial-x").write_text("half a package")
     (store / "packages/shop/shop-2.0.0.tar.zst").symlink_to("/etc/passwd")
     (store / "packages/shop/shop-3.0.0.tar.zst").mkdir()
@@ -209,7 +209,7 @@ def store_in(folder: Path, **limits: float) -> PackageStore:
     """Return an app with one slot over a store with one package."""
     (folder / "packages/shop").mkdir(parents=True)
     (folder / "packages/shop/shop-1.0.0.tar.zst").write_bytes(CONTENT)
-    (folder / "packages/shop/shop-1.0.0.manifest.json").write_text("{}")
+    (folder / "packages/shop/shop-1.0.0.manifest.json.zst").write_text("{}")
     return PackageStore(folder, slots=1, **limits)
 
 
@@ -223,7 +223,7 @@ def test_who_waits_too_long_for_a_slot_is_told_to_come_again(tmp_path: Path) -> 
         await second.task
         assert second.taken[0]["status"] == 503
         assert (b"retry-after", b"2") in second.taken[0]["headers"]
-        small = Reader(app, "/packages/shop/shop-1.0.0.manifest.json")
+        small = Reader(app, "/packages/shop/shop-1.0.0.manifest.json.zst")
         small.may_take.set()
         await small.task
         assert small.taken[0]["status"] == 200

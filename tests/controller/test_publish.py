@@ -35,6 +35,9 @@ from clarion_protocol.errors import (
     NoSpace,
     UnknownPackage,
 )
+from clarion_protocol.frames import compress
+from clarion_protocol.manifest import MAX_MANIFEST_BYTES
+from clarion_protocol.manifest_file import read_manifest, reference_to
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 
@@ -118,11 +121,26 @@ SPOILED: dict[str, tuple[Callable[[Path, Path], object], type[ClarionError]]] = 
     "the manifest is gone": (lambda _, manifest: manifest.unlink(), BadManifest),
     "the manifest is a web page": (lambda _, manifest: manifest.write_text("<html>"), BadManifest),
     "the manifest speaks of another mode": (
-        lambda _, manifest: manifest.write_text(manifest.read_text().replace('"mode":"0644"', '"mode":"0755"')),
+        lambda _, manifest: relist(manifest, lambda listing: listing.replace(b'"mode":"0644"', b'"mode":"0755"')),
         BadContent,
     ),
-    "the manifest has a space at its end": (lambda _, manifest: manifest.open("a").write(" "), BadManifest),
+    "the manifest has a space at its end": (
+        lambda _, manifest: relist(manifest, lambda listing: listing + b" "),
+        BadManifest,
+    ),
+    "something follows the manifest's frame": (lambda _, manifest: manifest.open("ab").write(b" "), BadContent),
+    "the manifest is larger than hosts accept": (
+        lambda _, manifest: relist(manifest, lambda _: bytes(MAX_MANIFEST_BYTES + 1)),
+        BadManifest,
+    ),
 }
+
+
+def relist(manifest: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change the listing in a manifest's file."""
+    packed = manifest.read_bytes()
+    listing = change(read_manifest(packed, reference_to(packed)).to_bytes())
+    manifest.write_bytes(b"".join(compress([listing], len(listing))))
 
 
 def flip(path: Path, offset: int) -> None:
@@ -363,7 +381,7 @@ def test_a_full_disk_is_told_and_nothing_is_published(cluster: Cluster, tmp_path
         with pytest.raises(NoSpace, match="no space left"):
             publish(cluster.home, built.package, built.manifest)
         after = files_of(small)
-        assert {name for name in after if name not in before} == {"packages/shop/shop-1.1.0.manifest.json"}
+        assert {name for name in after if name not in before} == {"packages/shop/shop-1.1.0.manifest.json.zst"}
         assert [each.version for each in packages(cluster.home)] == ["1.0.0"]
     finally:
         subprocess.run(["umount", str(small)], check=True, timeout=10)

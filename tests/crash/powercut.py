@@ -32,7 +32,7 @@ from tests.agent.rig import Package, World
 from clarion_agent import durable
 from clarion_agent.app_folder import AppFolder
 from clarion_agent.tree import differences
-from clarion_protocol.manifest import Manifest
+from clarion_protocol.manifest_file import read_manifest
 
 FS_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
@@ -156,9 +156,10 @@ class Machine:
         yield from (f"{path} of {current} is {kind}" for path, kind in self._differences(package))
 
     def _differences(self, package: Package) -> list[tuple[str, str]]:
+        manifest = read_manifest(package.manifest, package.release.manifest)
         root = os.open(self.world.app / "releases" / package.id, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return [(found.path, found.kind) for found in differences(Manifest.parse(package.manifest), root)]
+            return [(found.path, found.kind) for found in differences(manifest, root)]
         finally:
             os.close(root)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 import psutil
@@ -17,11 +16,12 @@ from clarion_protocol.amounts import Size
 from clarion_protocol.entries import File
 from clarion_protocol.errors import BadContent, BadManifest, NetworkError, NoSpace
 from clarion_protocol.manifest import Manifest
+from clarion_protocol.manifest_file import read_manifest
 from clarion_protocol.published import Release
 from clarion_protocol.words import HostStatus, Stage
 
 ARCHIVE = "package.tar.zst"
-MANIFEST = "manifest.json"
+MANIFEST = "manifest.json.zst"
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -71,10 +71,7 @@ def _pull(staging: Staging) -> None:
 def _fetch_manifest(staging: Staging, target: Release) -> Manifest:
     path = staging.workshop / MANIFEST
     staging.host.net.fetch(target.manifest_path, path, [(0, target.manifest_length)], total=target.manifest_length)
-    raw = path.read_bytes()
-    if len(raw) != target.manifest_length or hashlib.sha256(raw).hexdigest() != target.manifest_sha256:
-        raise BadContent("the manifest that came is not the one that was signed")
-    return Manifest.parse(raw)
+    return read_manifest(path.read_bytes(), target.manifest)
 
 
 def _what_is_here(folder: AppFolder, base: str | None) -> list[File]:

@@ -12,9 +12,9 @@ from clarion_controller.cli.place import place_of
 from clarion_controller.cli.show import date, note, say, show_json, show_table
 from clarion_protocol.amounts import Size
 from clarion_protocol.errors import BadConfig
+from clarion_protocol.published import MANIFEST_SUFFIX, PACKAGE_SUFFIX
 
 # Building needs no TUF and publishing no compiler; each verb imports what it needs when it runs.
-SUFFIX = ".tar.zst"
 
 
 def build(
@@ -44,9 +44,9 @@ def publish(
     """Sign a package and add it to the store."""
     from clarion_controller.publish import publish as publish_package  # noqa: PLC0415 (see above)
 
-    if not package.name.endswith(SUFFIX):
-        raise BadConfig(f"{package} is no package", hint=f"Name the {SUFFIX} file that 'clarion build' wrote.")
-    manifest = package.with_name(package.name.removesuffix(SUFFIX) + ".manifest.json")
+    if not package.name.endswith(PACKAGE_SUFFIX):
+        raise BadConfig(f"{package} is no package", hint=f"Name the {PACKAGE_SUFFIX} file that 'clarion build' wrote.")
+    manifest = package.with_name(package.name.removesuffix(PACKAGE_SUFFIX) + MANIFEST_SUFFIX)
     published = publish_package(place_of(context).home, package, manifest)
     release = published.release
     verb = "was published already" if published.is_repeat else "is published"
