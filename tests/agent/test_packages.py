@@ -107,7 +107,7 @@ def test_expired_means_nothing_new_and_no_more(
     trust: Path, cluster: Cluster, later: timedelta, role: str, hint: str
 ) -> None:
     """Nothing is found for a new change, but who may order an abort or a way back is still known."""
-    book = PackageBook(trust, cluster.root, lambda: (NOW + later).timestamp() + 60)
+    book = PackageBook(trust, cluster.root, lambda: (NOW + later).timestamp() + 3600)
     with pytest.raises(OutOfTime, match=f"the {role} metadata expired on") as caught:
         book.find("shop", "1.0.0")
     assert hint in str(caught.value.hint)
