@@ -153,8 +153,11 @@ class Core:
         signal, floor = trust.accept_signal(envelope, self._standpoint(), state.signal, deployment)
         if floor == state.signal:
             return
-        if signal.targets.include(self._identity.host):
-            self._envelopes.save(floor.digest, envelope)
+        if not signal.targets.include(self._identity.host):
+            # In memory only: played again after a crash it would still be for others, and most signals are.
+            self._floors = self._known().with_stream(stream, msgspec.structs.replace(state, signal=floor))
+            return
+        self._envelopes.save(floor.digest, envelope)
         orders = follow(state.orders, signal, self._identity.host)
         self._remember(stream, signal.issued_at, msgspec.structs.replace(state, signal=floor, orders=orders))
         self._hand_over(stream)
