@@ -141,6 +141,7 @@ async def _first(stop: asyncio.Event, controller: Running) -> None:
     """Return when it shall stop; raise what ended a task that must not end."""
     stopped = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([stopped, *controller.tasks], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
     for task in done:
         task.result()
     if not stop.is_set():

@@ -17,7 +17,7 @@ from clarion_protocol.documents import Plan
 from clarion_protocol.words import DeploymentStatus, HostStatus, Strategy, Verb
 
 DEADLINE = 200.0
-ENOUGH = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+ENOUGH = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def flapping(period: int, silent: int) -> Callable[[float], bool]:
