@@ -42,10 +42,16 @@ def follow(source: Deployments, first: DeploymentAnswer, timeout: float) -> Iter
         left = ends - time.monotonic()
         if left <= 0:
             raise _timed_out(answer, timeout)
+        time.sleep(pace(len(answer.hosts)))
         newer = _next(source, answer, min(left, LONGEST_CALL))
         if newer.revision != answer.revision:
             yield newer
         answer = newer
+
+
+def pace(hosts: int) -> float:
+    """Return how long (s) to rest between two looks: a fleet changes all the time, and each look costs its size."""
+    return min(max(hosts / 5000, 0.02), 1.0)
 
 
 def _next(source: Deployments, known: DeploymentAnswer, wait: float) -> DeploymentAnswer:

@@ -8,7 +8,7 @@ import pytest
 
 from clarion_controller.api.answers import DeploymentAnswer
 from clarion_controller.cli import follow as module
-from clarion_controller.cli.follow import WaitTimedOut, follow
+from clarion_controller.cli.follow import WaitTimedOut, follow, pace
 from clarion_protocol.errors import ControllerUnreachable
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
@@ -41,6 +41,11 @@ def test_every_change_is_seen_once_and_the_last_is_final() -> None:
     source = Prepared([BEGUN, LATER, LATER, DONE])
     assert list(follow(source, BEGUN, timeout=60)) == [BEGUN, LATER, DONE]
     assert source.asked == [1, 1, 2, 2]
+
+
+def test_the_larger_the_fleet_the_longer_the_rest_between_two_looks() -> None:
+    """Watching 5,000 hosts costs the controller one answer a second, watching three is immediate."""
+    assert [pace(hosts) for hosts in (3, 1000, 5000, 50_000)] == [0.02, 0.2, 1.0, 1.0]
 
 
 def test_a_deployment_that_is_over_is_not_asked_about() -> None:
