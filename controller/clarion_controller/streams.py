@@ -10,6 +10,8 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import structlog
+
 from clarion_controller.decide import Moment, decide
 from clarion_controller.sign import MAX_AHEAD, next_seq
 from clarion_controller.state.apply import apply, begin
@@ -23,6 +25,9 @@ from clarion_protocol.errors import BadEnvelope
 from clarion_protocol.words import DeploymentStatus, Verb
 
 MAX_LOOKED_AT = 50
+
+_log = structlog.get_logger(__name__)
+
 _GOOD = {DeploymentStatus.SUCCEEDED, DeploymentStatus.DEGRADED}
 
 
@@ -122,6 +127,8 @@ class Streams:
         for stream, head in heads.items():
             if stream.startswith(f"{environment}/"):
                 seen = self._claimed.get(stream, Head())
+                if head.deployment_seq > max(seen.deployment_seq, self._heads.get(stream, 0)):
+                    _log.warning("stream.forgotten", stream=stream, known=self._heads.get(stream, 0), claimed=head)
                 self._claimed[stream] = Head(
                     max(seen.deployment_seq, head.deployment_seq), max(seen.signal_seq, head.signal_seq)
                 )
