@@ -31,6 +31,12 @@ STAGING: tuple[Step[Staging], ...] = (
     Step(Stage.TEST, HostStatus.TESTING, run_tests.do, run_tests.undo),
 )
 
+# A release that was unpacked by an earlier deployment: metadata that has expired refuses it all the same.
+STAGING_AGAIN: tuple[Step[Staging], ...] = (
+    Step(Stage.VERIFY, HostStatus.VERIFYING, verify.refresh_and_do, verify.undo),
+    STAGING[-1],
+)
+
 # Between the two the host is `staged` and waits for its lease, for as long as it takes.
 
 DANGER_ZONE: tuple[Step[Switch], ...] = (
@@ -68,7 +74,22 @@ def staging_steps(staging: Staging) -> tuple[Step[Staging], ...]:
     if staging.deployment.intent is words.Intent.ROLLBACK:
         # It ran before. Its tests, or a store that is away, must not keep a host from going back to it.
         return () if is_here else STAGING[:-1]
-    return tuple(step for step in STAGING if step.stage in (Stage.VERIFY, Stage.TEST)) if is_here else STAGING
+    return STAGING_AGAIN if is_here else STAGING
+
+
+def refusal(staging: Staging) -> Ending | None:
+    """Return how a staged deployment ends that may not be switched to any more, or None if it may.
+
+    A way back is never refused: what it needs was verified when it was unpacked and when it was ordered.
+    """
+    if staging.deployment.intent is words.Intent.ROLLBACK:
+        return None
+    try:
+        verify.before_switch(staging)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is reported)
+        cause = as_ours(error, Stage.VERIFY)
+        return Ending(HostStatus.FAILED, f"{cause.message}; nothing was changed", cause.code)
+    return None
 
 
 def switch(attempt: Switch) -> Ending:

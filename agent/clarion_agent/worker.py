@@ -147,7 +147,7 @@ class AppWorker:
         if move is Move.STAGE:
             self._stage(task)
         elif move is Move.SWITCH:
-            self._report(task, deploy.switch(self._attempt(self._intent(task, Phase.SWITCHING))))
+            self._switch(task)
         elif move is Move.GO_BACK:
             self._report(task, self._go_back(task))
         else:
@@ -158,13 +158,18 @@ class AppWorker:
         if self._folder.has(task.deployment.ref) and self._folder.current() == _release_of(task):
             self._report(task, deploy.confirm(self._attempt(self._intent(task, Phase.SWITCHING))))
             return
-        staging = Staging(task.deployment, self._folder, self._host, task.believe, self._stopper)
-        ending = deploy.stage(staging)
+        ending = deploy.stage(self._staging(task))
         if ending.status is HostStatus.STAGED:
             self._staged = task.digest
             self._report(task, ending)
         else:
             self._settle(task, ending)
+
+    def _switch(self, task: Task) -> None:
+        if refused := deploy.refusal(self._staging(task)):
+            self._settle(task, refused)
+        elif self._has_lease(task):  # still: a store that was asked again may have taken its time
+            self._report(task, deploy.switch(self._attempt(self._intent(task, Phase.SWITCHING))))
 
     def _go_back(self, task: Task) -> Ending:
         intent = self._folder.journal.read() or self._intent(task, Phase.DONE)
@@ -201,6 +206,9 @@ class AppWorker:
     def _report(self, task: Task, ending: Ending) -> None:
         reporter = Reporter(self._host.net, task.deployment.id, task.deployment.stream)
         reporter.say(ending.status, reason=ending.reason, error=ending.error, log=ending.log)
+
+    def _staging(self, task: Task) -> Staging:
+        return Staging(task.deployment, self._folder, self._host, task.believe, self._stopper)
 
     def _attempt(self, intent: Intent) -> Switch:
         self._folder.prepare()

@@ -35,7 +35,7 @@ from clarion_protocol.documents import (
     Targets,
     digest_of,
 )
-from clarion_protocol.errors import RestartFailed, StoreUnavailable, UnknownPackage
+from clarion_protocol.errors import OutOfTime, RestartFailed, StoreUnavailable, UnknownPackage
 from clarion_protocol.keys import SigningKey
 from clarion_protocol.manifest_file import reference_to, write_manifest
 from clarion_protocol.policy import Policy
@@ -106,11 +106,13 @@ class Store:
     fetched: int = 0
     is_away: bool = False
     on_fetch: Callable[[], None] = lambda: None
+    on_refresh: Callable[[], None] = lambda: None
     on_report: Callable[[Progress], None] = lambda progress: None
 
     def refresh(self) -> None:
         if self.is_away:
             raise StoreUnavailable("the store does not answer")
+        self.on_refresh()
 
     def fetch(self, path: str, into: Path, spans: Sequence[tuple[int, int]], *, total: int) -> None:
         self.on_fetch()
@@ -133,8 +135,11 @@ class Book:
 
     its_policy: Policy
     releases: dict[str, Release] = field(default_factory=dict)
+    has_expired: bool = False
 
     def find(self, app: str, version: str) -> Release:
+        if self.has_expired:
+            raise OutOfTime("the timestamp metadata expired")
         if (app, version) not in {(APP, known) for known in self.releases}:
             raise UnknownPackage(f"{app} {version} is not published")
         return self.releases[version]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol
 
 from clarion_agent.attempt import Staging
-from clarion_protocol.errors import BadContent, WrongAddress
+from clarion_protocol.errors import BadContent, NetworkError, OutOfTime, WrongAddress
 from clarion_protocol.policy import Policy
 from clarion_protocol.published import Release
 
@@ -18,6 +19,7 @@ class PackageBook(Protocol):
 
         Raises:
             UnknownPackage: nothing was.
+            OutOfTime: the metadata has expired, so nothing new may be installed.
         """
 
     def policy(self, environment: str) -> Policy:
@@ -45,6 +47,29 @@ def do(staging: Staging) -> None:
         raise BadContent("the manifest belongs to another package")
 
 
+def refresh_and_do(staging: Staging) -> None:
+    """Compare where no pull came before: with what the store says now, or with what this host knows if it is away.
+
+    Raises:
+        SignalError, PackageError: as `do` does; OutOfTime if what this host knows has expired.
+    """
+    with suppress(NetworkError):
+        staging.host.net.refresh()
+    do(staging)
+
+
+def before_switch(staging: Staging) -> None:
+    """Compare a last time, for a host may wait long for its lease; the store is asked only if something has expired.
+
+    Raises:
+        SignalError, PackageError: as `refresh_and_do` does.
+    """
+    try:
+        do(staging)
+    except OutOfTime:
+        refresh_and_do(staging)
+
+
 def undo(staging: Staging) -> None:
     """Nothing to undo: looking changes nothing."""
 
@@ -55,6 +80,7 @@ def target_of(staging: Staging) -> Release:
     Raises:
         UnknownPackage: it does not know the package.
         WrongAddress: it says something else than the order; nobody may mix the two.
+        OutOfTime: it has expired.
     """
     wanted = staging.deployment
     target = staging.host.book.find(wanted.app, wanted.version)
