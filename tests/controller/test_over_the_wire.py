@@ -10,16 +10,22 @@ from pathlib import Path
 import msgspec
 import zmq
 from tests.controller.live import Live, live, new_cluster
+from tests.controller.test_serve import serving, wait_until_ready
+from tests.stores import Cluster
 
 from clarion_agent.identity import Identity, load_identity
 from clarion_agent.net.join import join
 from clarion_agent.net.line import Line, Route
 from clarion_agent.net.sockets import Peer
 from clarion_controller.api.answers import InviteRequest, PlanRequest
+from clarion_controller.cli.client import Controller
+from clarion_controller.cluster import Cluster as ServedCluster
+from clarion_controller.key_files import KeyFolder
 from clarion_protocol import strict_json
 from clarion_protocol.documents import Deployment, Progress, Report, Signal
 from clarion_protocol.dsse import parse
 from clarion_protocol.invite import read_token
+from clarion_protocol.policy import Policy
 from clarion_protocol.transport_keys import TransportKey
 from clarion_protocol.trust import Floor, Standpoint, accept_beacon, accept_deployment, accept_signal
 from clarion_protocol.wire import Ack, Ask, Down, Up
@@ -53,9 +59,8 @@ def connected(identity: Identity) -> Iterator[Line]:
 class WireHost:
     """A host that says its part over real sockets and believes what an agent would believe."""
 
-    def __init__(self, identity: Identity, line: Line, controller: Live) -> None:
-        self.identity, self.line, self.seq = identity, line, 0
-        self.policy = controller.desk.cluster.policy(identity.record.environment)
+    def __init__(self, identity: Identity, line: Line, policy: Policy, seq: int = 0) -> None:
+        self.identity, self.line, self.policy, self.seq = identity, line, policy, seq
 
     @property
     def stand(self) -> Standpoint:
@@ -108,9 +113,14 @@ class WireHost:
                 return bodies
 
 
-def joined(controller: Live, state: Path) -> Identity:
+def policy_of(cluster: Cluster) -> Policy:
+    """Return what a host has learnt through the package metadata."""
+    return ServedCluster.at(cluster.home).policy("production")
+
+
+def joined(client: Controller, state: Path) -> Identity:
     """Join with a token from the API, over the join port."""
-    token = controller.client.invite(InviteRequest(environment="production", name="web-1")).token
+    token = client.invite(InviteRequest(environment="production", name="web-1")).token
     join(read_token(token), "", state, lambda record, root: None)
     return load_identity(state)
 
@@ -120,9 +130,9 @@ def test_a_host_joins_and_is_taken_through_a_deployment(tmp_path: Path) -> None:
     cluster = new_cluster(tmp_path)
     cluster.publish("1.0.0")
     with live(cluster.home) as controller:
-        identity = joined(controller, tmp_path / "agent")
+        identity = joined(controller.client, tmp_path / "agent")
         with connected(identity) as line:
-            host = WireHost(identity, line, controller)
+            host = WireHost(identity, line, policy_of(cluster))
             assert host.ask() == []
             host.first_beacon(controller)
             plan = controller.client.plan(PlanRequest(app="shop", environment="production", version="1.0.0"))
@@ -142,9 +152,9 @@ def test_a_beacon_tells_who_only_listens(tmp_path: Path) -> None:
     """The time, and the heads of all streams, signed by the beacon key."""
     cluster = new_cluster(tmp_path)
     with live(cluster.home) as controller:
-        identity = joined(controller, tmp_path / "agent")
+        identity = joined(controller.client, tmp_path / "agent")
         with connected(identity) as line:
-            host = WireHost(identity, line, controller)
+            host = WireHost(identity, line, policy_of(cluster))
             beacon = accept_beacon(host.first_beacon(controller), host.stand)
             assert abs(beacon.time - time.time()) < 10
             assert beacon.heads == {}
@@ -154,10 +164,35 @@ def test_a_revoked_host_is_not_heard_any_more(tmp_path: Path) -> None:
     """Its connection stands, and nothing that it says on it is believed or answered."""
     cluster = new_cluster(tmp_path)
     with live(cluster.home) as controller:
-        identity = joined(controller, tmp_path / "agent")
+        identity = joined(controller.client, tmp_path / "agent")
         with connected(identity) as line:
-            host = WireHost(identity, line, controller)
+            host = WireHost(identity, line, policy_of(cluster))
             host.ask()
             controller.client.revoke("web-1", "production")
             line.reports.send(Up.ASK.value, strict_json.dumps(Ask()))
             assert not line.reports.socket.poll(500)
+
+
+def test_a_controller_killed_in_the_middle_finishes_the_rollout(tmp_path: Path) -> None:
+    """SIGKILL after the lease was given; the next start knows the host, acknowledges its word and concludes."""
+    cluster = new_cluster(tmp_path)
+    cluster.publish("1.0.0")
+    policy = policy_of(cluster)
+    with serving(cluster.home) as process:
+        client = wait_until_ready(process, cluster.home)
+        identity = joined(client, tmp_path / "agent")
+        with connected(identity) as line:
+            host = WireHost(identity, line, policy)
+            plan = client.plan(PlanRequest(app="shop", environment="production", version="1.0.0"))
+            began = client.order(plan.deployment.sealed(KeyFolder(cluster.home / "keys").read("deployer")))
+            deployment = accept_deployment(host.ask()[0], host.stand, Floor()).deployment
+            host.report(deployment, HostStatus.STAGED)
+            process.kill()
+    with serving(cluster.home) as process:
+        client = wait_until_ready(process, cluster.home)
+        with connected(identity) as line:
+            host = WireHost(identity, line, policy, seq=1)
+            _, lease = host.ask()
+            assert accept_signal(lease, host.stand, Floor(), deployment)[0].verb is Verb.LEASE
+            host.report(deployment, HostStatus.COMMITTED)
+            assert client.deployment(began.id).status is DeploymentStatus.SUCCEEDED
