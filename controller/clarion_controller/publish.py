@@ -48,7 +48,7 @@ def publish(home: Path, package: Path, manifest: Path, now: datetime | None = No
         NoCluster: there is no cluster in `home`.
         BadManifest, BadContent: the package breaks a rule, or is not what its manifest says.
         AlreadyPublished: the version exists with other bytes.
-        BadConfig: a key is offline, or the metadata is damaged.
+        BadConfig: clarion.toml breaks a rule, a key is offline, or the metadata is damaged.
         Blocked: another publish does not finish.
         NoSpace, HostError: the disk does not take it.
     """

@@ -128,6 +128,10 @@ SPOILED: dict[str, tuple[Callable[[Path, Path], object], type[ClarionError]]] = 
         lambda _, manifest: relist(manifest, lambda listing: listing + b" "),
         BadManifest,
     ),
+    "the manifest speaks of another app": (
+        lambda _, manifest: relist(manifest, lambda listing: listing.replace(b'"app":"shop"', b'"app":"blog"')),
+        BadContent,
+    ),
     "something follows the manifest's frame": (lambda _, manifest: manifest.open("ab").write(b" "), BadContent),
     "the manifest is larger than hosts accept": (
         lambda _, manifest: relist(manifest, lambda _: bytes(MAX_MANIFEST_BYTES + 1)),

@@ -1,4 +1,4 @@
-"""Check an archive against its manifest, byte by byte, so that what `tar -xf` yields is what is listed."""
+"""Check a package as every host will, and beyond: byte by byte, so that what `tar -xf` yields is what is listed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clarion_protocol import frames
+from clarion_protocol.app_config import FILE_NAME, MAX_BYTES, load_app_config
 from clarion_protocol.entries import Entry, File
 from clarion_protocol.errors import BadContent
 from clarion_protocol.manifest import Manifest
@@ -15,23 +16,37 @@ from clarion_protocol.tape import Tape
 
 
 def check_package(package: Path, manifest: Manifest) -> None:
-    """Check that the archive holds the manifest's records in their order, and nothing else.
+    """Check that the archive holds the manifest's records in their order and nothing else, and is of the same app.
+
+    The version cannot be checked: nothing in the archive says it.
 
     Raises:
         BadContent: names the first entry or frame that differs.
+        BadConfig: clarion.toml breaks a rule.
     """
+    config = bytearray()
     with package.open("rb") as archive:
         tape = Tape(_content(archive, manifest))
         starts = _frame_starts(manifest)
         for entry in frames.archive_order(manifest.entries):
-            _check_record(tape, entry, starts)
+            _check_record(tape, entry, starts, config if entry.path == FILE_NAME else None)
         tape.expect(frames.END_OF_ARCHIVE, "the end of the archive")
         tape.expect_end()
         if archive.read(1):
             raise BadContent(f"{package.name} goes on after its last frame")
+    _check_app(bytes(config), manifest.app)
 
 
-def _check_record(tape: Tape, entry: Entry, starts: list[int]) -> None:
+def _check_app(config: bytes, app: str) -> None:
+    try:
+        packed = load_app_config(config.decode("utf-8"), f"{FILE_NAME} in the package").app.name
+    except UnicodeDecodeError as error:
+        raise BadContent(f"{FILE_NAME} in the package is no text") from error
+    if packed != app:
+        raise BadContent(f"the manifest is of {app}, but {FILE_NAME} in the package is that of {packed}")
+
+
+def _check_record(tape: Tape, entry: Entry, starts: list[int], kept: bytearray | None) -> None:
     record = frames.record_of(entry)
     tape.expect(record.header, f"the header of {entry.path!r}")
     if isinstance(entry, File):
@@ -40,6 +55,8 @@ def _check_record(tape: Tape, entry: Entry, starts: list[int]) -> None:
         digest = hashlib.sha256()
         for data in tape.take(entry.size):
             digest.update(data)
+            if kept is not None and len(kept) <= MAX_BYTES:
+                kept += data
         if digest.hexdigest() != entry.sha256:
             raise BadContent(f"{entry.path!r} differs from its hash")
     tape.expect(record.padding, f"the padding of {entry.path!r}")

@@ -14,7 +14,7 @@ from clarion_controller.building.pack import pack
 from clarion_controller.building.scan import scan
 from clarion_protocol import frames
 from clarion_protocol.entries import File, Frame
-from clarion_protocol.errors import BadContent
+from clarion_protocol.errors import BadConfig, BadContent, ClarionError
 from clarion_protocol.manifest import Archive, Manifest
 
 Package = tuple[Path, Manifest]
@@ -108,6 +108,33 @@ def test_every_damaged_byte_is_found(package: Package) -> None:
         archive.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         with pytest.raises(BadContent):
             check_package(archive, manifest)
+
+
+def of_app(tmp_path: Path, config: bytes, app: str = "shop") -> Package:
+    """Return a package whose manifest says `app` and whose clarion.toml is `config`."""
+    tree = tmp_path / "other"
+    tree.mkdir()
+    (tree / "clarion.toml").write_bytes(config)
+    archive = tmp_path / "other.tar.zst"
+    with archive.open("wb") as file:
+        return archive, pack(tree, scan(tree, []), file, app, "1")
+
+
+UNFIT: dict[str, tuple[bytes, type[ClarionError], str]] = {
+    "another app": (b'[app]\nname = "blog"\n', BadContent, "manifest is of shop, but clarion.toml .* that of blog"),
+    "no app": (b"[build]\n", BadConfig, "clarion.toml in the package"),
+    "no text": (b"\xff\xfe", BadContent, "no text"),
+    "no end": (b"#" * 300_000, BadConfig, "larger than 64 KiB"),
+}
+
+
+@pytest.mark.parametrize(("config", "error", "message"), UNFIT.values(), ids=UNFIT)
+def test_a_clarion_toml_that_hosts_would_refuse_is_found(
+    tmp_path: Path, config: bytes, error: type[ClarionError], message: str
+) -> None:
+    """The app's own key signs only packages of that app; here, and not first on every host."""
+    with pytest.raises(error, match=message):
+        check_package(*of_app(tmp_path, config))
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100])
