@@ -93,7 +93,10 @@ class Chain:
         """
         target = self.targets.targets.get(policy_path(environment))
         if target is None:
-            raise NotAuthorised(f"nobody may deploy to environment {environment!r}: it has no policy")
+            raise NotAuthorised(
+                f"nobody may deploy to environment {environment!r}: it has no policy",
+                hint=f"On the controller, run 'clarion init -e {environment}'.",
+            )
         with _believed("the policy"):
             target.verify_length_and_hashes(self.policy_bytes)
             policy = read_policy(self.policy_bytes)

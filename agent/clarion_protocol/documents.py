@@ -41,8 +41,14 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     schema: Schema = 1
 
     def sealed(self, *signers: SigningKey) -> bytes:
-        """Return this document in an envelope signed by `signers`."""
-        return seal(self.payload_type, strict_json.dumps(self), signers)
+        """Return this document in an envelope signed by `signers`.
+
+        Raises:
+            BadEnvelope: it breaks its own schema, so nobody would ever open it.
+        """
+        payload = strict_json.dumps(self)
+        read(payload, type(self))
+        return seal(self.payload_type, payload, signers)
 
 
 class Targets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

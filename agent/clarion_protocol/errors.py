@@ -36,6 +36,7 @@
         ├── NothingMatches         a filter that matches no host
         ├── JoinRefused            token used, expired or not ours
         ├── Blocked                another deployment, a lock or a freeze is in the way
+        ├── WaitTimedOut           the wait ended before what was waited for
         └── NoCluster              no cluster is initialised here
 
 Each class has a `code` that is stable and travels in reports; the message says what is
@@ -257,6 +258,12 @@ class Blocked(OperatorError):
     """Another deployment, a lock or a freeze is in the way."""
 
     code = "operator.blocked"
+
+
+class WaitTimedOut(OperatorError):
+    """The wait ended before what was waited for; that goes on."""
+
+    code = "operator.wait_timed_out"
 
 
 class NoCluster(OperatorError):

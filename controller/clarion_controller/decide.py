@@ -210,9 +210,13 @@ def _end_of_walk(state: RolloutState) -> _Ending | None:
     stragglers = sorted([*state.names(lambda host: not host.is_done), *state.absent])
     done = state.count(lambda host: host.is_done)
     if not stragglers:
-        return DeploymentStatus.SUCCEEDED, f"all {state.total} hosts run {state.deployment.version}"
+        return DeploymentStatus.SUCCEEDED, f"{_everybody(state.total)} {state.deployment.version}"
     behind = f"{listed(stragglers)} {'is' if len(stragglers) == 1 else 'are'} behind"
     return DeploymentStatus.DEGRADED, f"{done} of {state.total} hosts run {state.deployment.version}; {behind}"
+
+
+def _everybody(total: int) -> str:
+    return "the only host runs" if total == 1 else f"all {total} hosts run"
 
 
 def _end_of_degraded(state: RolloutState) -> _Ending | None:

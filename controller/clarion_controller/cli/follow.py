@@ -8,17 +8,11 @@ from typing import Protocol
 
 from clarion_controller.api.answers import DeploymentAnswer
 from clarion_controller.cli.show import short
-from clarion_protocol.errors import ClarionError, ControllerUnreachable
+from clarion_protocol.errors import ControllerUnreachable, WaitTimedOut
 
 LONGEST_CALL = 20.0  # seconds for which the controller may hold one call
 RETRY = 1.0
 PATIENCE = 120.0  # seconds for a controller that is being restarted
-
-
-class WaitTimedOut(ClarionError):
-    """The wait ended before the deployment did."""
-
-    code = "operator.wait_timed_out"
 
 
 class Deployments(Protocol):

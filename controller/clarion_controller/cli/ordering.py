@@ -16,12 +16,12 @@ import typer
 from clarion_controller.api.answers import DeploymentAnswer, PlanAnswer, PlanRequest
 from clarion_controller.cli.check_plan import Question, check_plan
 from clarion_controller.cli.client import Controller
-from clarion_controller.cli.follow import WaitTimedOut, follow, how_to_go_on
+from clarion_controller.cli.follow import follow, how_to_go_on
 from clarion_controller.cli.show import note, say, say_sentence, short, show_error
 from clarion_controller.cli.show_plan import describe
 from clarion_controller.cli.verdict import exit_code, next_step, sentence
 from clarion_controller.key_files import KeyFolder
-from clarion_protocol.errors import OperatorError
+from clarion_protocol.errors import OperatorError, WaitTimedOut
 from clarion_protocol.words import ExitCode
 
 INTERRUPTED = 130

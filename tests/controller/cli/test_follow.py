@@ -8,8 +8,8 @@ import pytest
 
 from clarion_controller.api.answers import DeploymentAnswer
 from clarion_controller.cli import follow as module
-from clarion_controller.cli.follow import WaitTimedOut, follow, pace
-from clarion_protocol.errors import ControllerUnreachable
+from clarion_controller.cli.follow import follow, pace
+from clarion_protocol.errors import ControllerUnreachable, WaitTimedOut
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
 from .conftest import progress
