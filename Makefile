@@ -11,7 +11,7 @@ LAB_PACKAGES := mmdebstrap debian-archive-keyring systemd-container systemd dbus
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-upgrade --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint bench deb constraints lab-deps clean
+.PHONY: help demo test unit lint soak bench deb constraints lab-deps clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -30,6 +30,13 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Hours of luck in an hour: every property with fifty times the examples, the whole demo again and again,
+# and the wire with 5,000 hosts.
+soak: $(INSTALLED)  ## look longer: properties, demos and fleets, about an hour
+	CLARION_EFFORT=50 $(BIN)/pytest -n logical -m hypothesis --timeout 3000 --ignore=tests/lab
+	for round in 1 2 3 4 5; do $(BIN)/python examples/demo/run.py || exit 1; done
+	$(BIN)/python tests/bench/run.py --hosts 5000 --out soak.json
+
 bench: $(INSTALLED)  ## measure, and write bench.json
 	$(BIN)/python tests/bench/run.py
 
@@ -43,7 +50,7 @@ lab-deps:  ## install what the lab's servers need from Debian (root)
 	@$(APT_INSTALL) $(LAB_PACKAGES) || { apt-get update -q && $(APT_INSTALL) $(LAB_PACKAGES); }
 
 clean:  ## remove everything that was built, downloaded or cached
-	rm -rf .venv .venvs build dist demo-run bench.json
+	rm -rf .venv .venvs build dist demo-run bench.json soak.json
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find agent controller tests examples -name __pycache__ -prune -exec rm -rf {} +
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.agent.rig import World
+from tests.effort import examples
 
 from clarion_protocol.documents import Deployment, Signal
 from clarion_protocol.errors import SignalError
@@ -63,7 +64,7 @@ def offer(world: World, envelope: bytes) -> bool:
 
 
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @pytest.mark.timeout(300)
 def test_any_order_with_repetitions_and_forgeries_never_goes_backwards(data: st.DataObject) -> None:
     """The releases that ran rise, no forgery is believed, and catching up leads to the newest."""
@@ -88,7 +89,7 @@ def test_any_order_with_repetitions_and_forgeries_never_goes_backwards(data: st.
 
 
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @pytest.mark.timeout(300)
 def test_one_flipped_bit_anywhere_is_refused_and_forgotten(data: st.DataObject) -> None:
     """Whichever bit of whichever message: nothing is remembered, nothing runs."""
@@ -109,7 +110,7 @@ def test_one_flipped_bit_anywhere_is_refused_and_forgotten(data: st.DataObject) 
 
 
 @given(cut=st.integers(0, 8), seconds=st.integers(-(10**6), 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @pytest.mark.timeout(300)
 def test_a_recording_played_again_at_any_time_after_a_restart_changes_nothing(cut: int, seconds: int) -> None:
     """Floors survive restarts, whatever became of the clock."""

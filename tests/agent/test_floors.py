@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.effort import examples
 
 from clarion_agent.floors import COPIES, FloorFiles, Floors, Orders, StreamFloors
 from clarion_protocol.errors import TrustStateLost
@@ -34,7 +35,7 @@ def files(tmp_path: Path) -> FloorFiles:
 
 
 @given(floors=all_floors)
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_is_written_is_read_again(files: FloorFiles, floors: Floors) -> None:
     """A floor that cannot be read is a floor that is forgotten."""
     written = files.write(floors)

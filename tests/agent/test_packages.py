@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.effort import examples
 from tests.stores import HASTE, Cluster, cluster_in, serving
 
 from clarion_agent.net.fetch import Fetcher
@@ -208,7 +209,7 @@ def test_another_policy_is_not_believed(trust: Path, cluster: Cluster) -> None:
         PackageBook(trust, cluster.root).policy("production")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_no_changed_bit_changes_what_is_believed(fetched: Path, cluster: Cluster, seed: int) -> None:
     """Flip any bit of any part: refused, or exactly the same release as before."""

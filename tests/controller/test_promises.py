@@ -9,6 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.controller.fake_fleet import STAGING, SWITCHING, FakeFleet, Faults, fleet_of
+from tests.effort import examples
 
 from clarion_controller.admit import max_parallel
 from clarion_controller.state.events import Halted, Signalled
@@ -17,7 +18,7 @@ from clarion_protocol.documents import Plan
 from clarion_protocol.words import DeploymentStatus, HostStatus, Strategy, Verb
 
 DEADLINE = 200.0
-ENOUGH = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+ENOUGH = settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def flapping(period: int, silent: int) -> Callable[[float], bool]:

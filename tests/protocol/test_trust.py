@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.effort import examples
 
 from clarion_protocol.documents import (
     MAX_INT,
@@ -345,7 +346,7 @@ def test_what_a_beacon_shows_was_missed(own: Head, head: Head, behind: bool) -> 
 ENVELOPES = {name: document.sealed(key) for name, (document, key, _) in ROLES.items()}
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(sorted(ROLES)), st.data())
 def test_no_flipped_bit_is_believed(role: str, data: st.DataObject) -> None:
     """Any bit of any document."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.effort import examples
 
 from clarion_agent.net.outbox import MAX_REPORTS, Author, Outbox, count_waiting
 from clarion_protocol.documents import Facts, Progress, Running
@@ -220,7 +221,7 @@ def test_a_killed_agent_loses_no_report_that_it_had_put(tmp_path: Path) -> None:
     assert len(reasons) >= min(last + 1, MAX_REPORTS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.sampled_from(["step", "outcome", "heartbeat", "ack", "restart"]), max_size=30))
 def test_whatever_happens_numbers_rise_and_nothing_unacknowledged_is_lost(
     tmp_path_factory: pytest.TempPathFactory, events: list[str]

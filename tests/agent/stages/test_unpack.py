@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.effort import examples
 
 from clarion_agent.stages.unpack import Base, unpack
 from clarion_agent.tree import differences, intact_files
@@ -405,7 +406,7 @@ def without_conflicts(files: dict[str, bytes]) -> dict[str, bytes]:
     return {path: data for path, data in files.items() if not any(str(p) in files for p in Path(path).parents)}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(TREES, TREES)
 def test_any_two_releases_come_out_right(
     tmp_path_factory: pytest.TempPathFactory, old: dict[str, bytes], new: dict[str, bytes]
