@@ -41,7 +41,7 @@ _BACK = {HostStatus.ROLLED_BACK, HostStatus.FAILED, HostStatus.SKIPPED, HostStat
 class Moment:
     """What a decision depends on beside the state: the time, when each host was last heard, what silence means.
 
-    `listening_since` is when the controller was started: before, it could not hear anybody.
+    `listening_since` is when the controller was started or woke up: before, it could not hear anybody.
     """
 
     now: float
@@ -52,6 +52,10 @@ class Moment:
     def silence(self, host: str) -> float:
         """Return for how long (s) a host was not heard from, while somebody listened."""
         return self.now - max(self.heard.get(host, 0.0), self.listening_since)
+
+    def has_heard(self, host: str) -> bool:
+        """Return whether a host was heard from since somebody listens; its oldest reports come first."""
+        return self.heard.get(host, 0.0) >= self.listening_since
 
 
 def decide(state: RolloutState, moment: Moment) -> list[AnyEvent]:
@@ -162,7 +166,8 @@ def _silence(id_: str, host: HostState, moment: Moment) -> str:
     if silent > moment.unreachable_after:
         return f"not heard from for {in_words(silent)}"
     unused = host.status is HostStatus.STAGED and host.told is Verb.LEASE
-    if unused and moment.now > host.lease_until + LEASE_GRACE:
+    # A host that used it while nobody listened says so in the first word that it gets through.
+    if unused and moment.has_heard(id_) and moment.now > host.lease_until + LEASE_GRACE:
         return "its lease ran out without a word from it"
     return ""
 
@@ -186,8 +191,8 @@ def _too_many_lost(state: RolloutState) -> str:
 
 def _stands_still(state: RolloutState, moment: Moment) -> str:
     plan = state.deployment.plan
-    # A bake is a wait that the plan asked for, so it does not count as standing still.
-    if moment.now - state.moved_at <= plan.progress_deadline + plan.bake_time:
+    # A bake is a wait that the plan asked for, and what moved while nobody listened is yet to be told.
+    if moment.now - max(state.moved_at, moment.listening_since) <= plan.progress_deadline + plan.bake_time:
         return ""
     waited_for = state.names(lambda host: not host.is_settled and not host.is_lost)
     deadline = Duration(plan.progress_deadline)
@@ -239,7 +244,7 @@ def _end_of_halted(state: RolloutState) -> _Ending | None:
 
 def _end_of_retreat(state: RolloutState, moment: Moment) -> _Ending | None:
     """End a fleet rollback: when all are back, or nothing moves any more."""
-    outstanding = state.names(lambda host: _is_outstanding(host, moment.now))
+    outstanding = [host.name for id_, host in state.hosts.items() if _is_outstanding(id_, host, moment)]
     if outstanding and not _stands_still(state, moment):
         return None
     stuck = state.names(lambda host: host.told is Verb.ROLLBACK and host.status is HostStatus.FAILED)
@@ -250,8 +255,9 @@ def _end_of_retreat(state: RolloutState, moment: Moment) -> _Ending | None:
     return DeploymentStatus.ROLLED_BACK, f"{state.halt}; what ran before runs again{rest}"
 
 
-def _is_outstanding(host: HostState, now: float) -> bool:
+def _is_outstanding(id_: str, host: HostState, moment: Moment) -> bool:
     if host.told is not Verb.ROLLBACK or host.status in _BACK:
         return False
     # A lease that was never used and can no longer be: nothing was switched, nothing has to go back.
-    return not (host.status is HostStatus.STAGED and now > host.lease_until + LEASE_GRACE)
+    is_unused = host.status is HostStatus.STAGED and moment.has_heard(id_)
+    return not (is_unused and moment.now > host.lease_until + LEASE_GRACE)

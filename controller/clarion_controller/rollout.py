@@ -53,6 +53,8 @@ from clarion_protocol.words import DeploymentStatus, HostStatus
 TICK = 1.0
 # Each round follows one rule in each deployment; more rounds than this is a fault of the rules.
 MAX_ROUNDS = 50
+# Turns that far apart (s) mean that this machine slept, or its clock was set: nobody could be heard in between.
+DEAF_AFTER = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -86,7 +88,7 @@ class Rollouts:
         self._out = Broadcast(settings.signer, self.streams, gateway)
         self.refused: Counter[str] = Counter()
         self._heard: dict[str, float] = {}
-        self._listening_since = self._now
+        self._listening_since = self._last_turn = self._now
 
     @property
     def _now(self) -> float:
@@ -106,6 +108,7 @@ class Rollouts:
     def turn(self, arrived: Iterable[Inbound]) -> None:
         """Listen to what hosts said, decide, do it, answer. THE LIST."""
         now = self._now
+        self._note_sleep(now)
         collected = collect(arrived, self._roster, self._settings.signer.cluster, now)
         self._record_reports(collected, now)
         self._acknowledge(collected)
@@ -192,6 +195,13 @@ class Rollouts:
             await asyncio.wait_for(self._changed.wait(), patience)
         except asyncio.TimeoutError:
             return
+
+    def _note_sleep(self, now: float) -> None:
+        """Count no silence, and no deadline, from a time in which this controller did not listen."""
+        gap, self._last_turn = now - self._last_turn, now
+        if gap > DEAF_AFTER:
+            self._listening_since = now
+            _log.warning("rollout.slept", seconds=round(gap))
 
     def _record_reports(self, collected: Collected, now: float) -> None:
         walks = [(walk, list(said_in(walk.state, collected.progress))) for walk in self.streams.walks()]

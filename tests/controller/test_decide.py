@@ -132,6 +132,23 @@ def test_silence_before_the_controller_listened_does_not_count() -> None:
     assert decide(state, Moment(NOW, {}, listening_since=NOW - 10)) == []
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(situation(OVERDUE, STAGED), id="a lease that ran out meanwhile may have been used"),
+        pytest.param(situation(CHECKING, moved_at=NOW - 5000), id="what moved meanwhile is yet to be told"),
+        pytest.param(
+            situation(replace(OVERDUE, told=Verb.ROLLBACK), status=DeploymentStatus.ROLLING_BACK, halt=HALTED),
+            id="who had a lease may have to go back",
+        ),
+    ],
+)
+def test_nothing_is_concluded_from_a_time_in_which_nobody_listened(state: RolloutState) -> None:
+    """A controller that comes back after an hour hears its hosts out before it judges them."""
+    at = Moment(NOW, dict.fromkeys(state.hosts, NOW - 100), listening_since=NOW - 10)
+    assert decide(state, at) == []
+
+
 def test_a_pause_does_not_count_against_the_deadline() -> None:
     """Resumed after any time, as much is left as there was."""
     state = situation(STAGED, moved_at=NOW - 500)

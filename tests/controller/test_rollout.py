@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy.event import listen
 from tests.controller.fake_fleet import Faults, fleet_of
 
@@ -72,6 +73,25 @@ def test_a_restarted_controller_finishes_the_rollout(tmp_path: Path) -> None:
     assert after.state == before.state
     fleet.rollouts.resume()
     assert fleet.run(after).state.status is DeploymentStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("restarts", [True, False], ids=["restarted", "suspended"])
+def test_a_controller_that_was_away_for_long_finishes_the_rollout(tmp_path: Path, *, restarts: bool) -> None:
+    """Beyond every lease and deadline; meanwhile hosts went on, and their words arrive a little later."""
+    fleet = fleet_of(tmp_path, 6)
+    walk = fleet.deploy(max_parallel="2", max_unreachable="0", lease_timeout=60.0, progress_deadline=600.0)
+    fleet.run(walk, until=lambda: fleet.state_of(walk).has_begun_to_switch)
+    for _ in range(30):
+        fleet.clock.now += 60
+        for host in fleet.hosts.values():
+            host.work(fleet.clock.now)
+    if restarts:
+        fleet.start_controller()
+        fleet.rollouts.resume()
+    for _ in range(10):
+        fleet.clock.now += 1
+        fleet.rollouts.turn([])
+    assert fleet.run(walk).state.status is DeploymentStatus.SUCCEEDED
 
 
 def test_a_straggler_that_comes_back_is_brought_up_to_date(tmp_path: Path) -> None:
