@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clarion_agent.printable import printable_tail
+from clarion_agent.sandbox import job as job_program
 from clarion_agent.stages.run_tests import Job, Outcome
 
 NOBODY = 65534
@@ -51,7 +52,7 @@ def _run(job: Job, home: Path, user: int | None, go_on: Callable[[], None]) -> s
     order = json.dumps({"commands": job.commands, "limit": True, "user": user})
     with (home / ".output").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "clarion_agent.sandbox.job", "-"],
+            [sys.executable, "-I", "-S", job_program.__file__, "-"],  # a third of what -m with its site costs
             cwd=job.release,
             env=_environment(home),
             stdin=subprocess.PIPE,

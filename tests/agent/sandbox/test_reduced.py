@@ -53,6 +53,16 @@ def test_a_command_that_is_not_there_is_named(release: Path) -> None:
     assert "no-such-program: No such file or directory" in outcome.output
 
 
+def test_a_broken_pipe_ends_a_command(release: Path) -> None:
+    """Python ignores that signal; what it starts must not."""
+    assert run(release, "sh -c 'kill -PIPE $$'").failure == "exit code 141"
+
+
+def test_commands_have_no_input(release: Path) -> None:
+    """They can wait for nobody, and read nothing of the job."""
+    assert run(release, "cat").output == "$ cat\n"
+
+
 def test_no_shell_reads_a_command(release: Path) -> None:
     """What means something to a shell is an ordinary argument."""
     assert run(release, "echo '$HOME; ls | cat'").output.endswith("\n$HOME; ls | cat\n")
