@@ -23,9 +23,11 @@ def begin_logging() -> None:
     )
 
 
+# Neither prints local variables beside a traceback, as both would by themselves: keys would end up in the journal.
 def _for_people() -> list[structlog.typing.Processor]:
-    return [structlog.dev.ConsoleRenderer()]
+    return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
 
 
 def _for_the_journal() -> list[structlog.typing.Processor]:
-    return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]

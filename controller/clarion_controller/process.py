@@ -6,12 +6,9 @@ import fcntl
 import os
 import socket
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import structlog
 
 from clarion_controller.package_http import listen
 from clarion_protocol.errors import BadConfig, Blocked
@@ -81,21 +78,6 @@ def tcp_socket(bind: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
-
-
-def log_to_stderr() -> None:
-    """Log in colours on a terminal, otherwise as JSON lines for the journal."""
-    is_terminal = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            *([] if is_terminal else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _remove_stale(path: Path) -> None:

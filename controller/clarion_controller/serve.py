@@ -21,13 +21,14 @@ from pathlib import Path
 import structlog
 import uvicorn
 
+from clarion_agent.logs import begin_logging
 from clarion_agent.net.notify_systemd import Systemd
 from clarion_controller.api.app import Desk, create_app
 from clarion_controller.assembly import assembled
 from clarion_controller.cluster import Cluster
 from clarion_controller.inbox import Inbox
 from clarion_controller.package_http import PackageStore
-from clarion_controller.process import log_to_stderr, only_one, tcp_socket, unix_socket
+from clarion_controller.process import only_one, tcp_socket, unix_socket
 from clarion_protocol.errors import ClarionError
 
 FRESHEN_INTERVAL = 600.0
@@ -44,7 +45,7 @@ def serve(home: Path, api: Path | None = None) -> None:
         BadConfig: fleet.toml, a key, the database or a port cannot be used.
         Blocked: another controller runs on this home.
     """
-    log_to_stderr()
+    begin_logging()
     asyncio.run(_until_stopped(home, api or home / "run" / "controller.sock"))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 
 class Systemd:
     """The service's end of systemd's notification socket."""
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._address = environment.get("NOTIFY_SOCKET", "")
+    def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
+        # Taken out, or every child would seem to speak for the service, and systemd would log each refusal.
+        self._address = environment.pop("NOTIFY_SOCKET", "")
         self.watchdog = _watchdog_seconds(environment)
 
     def ready(self, status: str) -> None:
