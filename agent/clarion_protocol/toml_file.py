@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,8 +21,10 @@ T = TypeVar("T")
 Key = tuple[str, ...]
 
 _WHERE = re.compile(r" - at `\$(?P<path>.*)`\Z")
-_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_SOME_KEY = "..."  # msgspec does not say which key of a mapping it was
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`")
+_NOT_A_CHOICE = re.compile(r"Invalid enum value (?P<value>.*)\Z")
 _MISSING = re.compile(r"Object missing required field `(?P<field>.*)`")
 _HEADER = re.compile(r"\s*\[{1,2}\s*([^\]]+?)\s*\]{1,2}")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
@@ -41,7 +43,7 @@ def read_toml(text: str, kind: type[T], source: str) -> T:
     try:
         return msgspec.convert(values, kind, dec_hook=read_amount)
     except msgspec.ValidationError as error:
-        raise _explain(text, kind, source, str(error)) from error
+        raise _explain(text, kind, source, _with_keys(values, kind, str(error))) from error
 
 
 def read_amount(kind: Any, written: object) -> object:
@@ -53,6 +55,36 @@ def read_amount(kind: Any, written: object) -> object:
     return kind.parse(written)
 
 
+def _with_keys(values: dict[str, Any], kind: type, problem: str) -> str:
+    """Return `problem` with the key written out that it is about, where msgspec only says that it is some key."""
+    where = _WHERE.search(problem)
+    if where is None or f"[{_SOME_KEY}]" not in where["path"]:
+        return problem
+    before = _path(where["path"].partition(f"[{_SOME_KEY}]")[0])
+    guilty = (name for name in _at(values, before) if _problem_in(_only(values, before, name), kind) == problem)
+    name = next(guilty, None)
+    return problem.replace(f"[{_SOME_KEY}]", f".{name}", 1) if name else problem
+
+
+def _problem_in(values: dict[str, Any], kind: type) -> str | None:
+    try:
+        msgspec.convert(values, kind, dec_hook=read_amount)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return None
+
+
+def _at(values: Any, key: Key) -> Any:
+    return _at(values[key[0]], key[1:]) if key else values
+
+
+def _only(values: dict[str, Any], key: Key, name: str) -> dict[str, Any]:
+    """Return `values` with only the entry `name` in the mapping at `key`."""
+    if not key:
+        return {name: values[name]}
+    return {**values, key[0]: _only(values[key[0]], key[1:], name)}
+
+
 def _explain(text: str, kind: type, source: str, problem: str) -> BadConfig:
     where = _WHERE.search(problem)
     reason = problem[: where.start()] if where else problem
@@ -62,6 +94,8 @@ def _explain(text: str, kind: type, source: str, problem: str) -> BadConfig:
         hint = _nearest(unknown["field"], kind, key)
         key += (unknown["field"],)
         reason = "unknown key"
+    elif wrong := _NOT_A_CHOICE.match(reason):
+        reason = f"{wrong['value']} is none of {', '.join(_choices_at(msgspec.inspect.type_info(kind), key))}"
     elif missing := _MISSING.match(reason):
         reason = f'the key "{missing["field"]}" is missing'
     line = line_of(text, key)
@@ -87,17 +121,36 @@ def _nearest(field: str, kind: type, key: Key) -> str | None:
 
 def _fields_at(info: Any, key: Key) -> list[str]:
     """Return the names of the fields that the table at `key` may have."""
+    tables = [each for each in _types_at(info, key) if isinstance(each, msgspec.inspect.StructType)]
+    names = [field.encode_name for table in tables for field in table.fields]
+    return sorted(set(names)) if len(tables) > 1 else names
+
+
+def _choices_at(info: Any, key: Key) -> list[str]:
+    """Return the words that may stand at `key`."""
+    words: list[str] = []
+    for each in _types_at(info, key):
+        if isinstance(each, msgspec.inspect.EnumType):
+            words += [str(member.value) for member in each.cls]
+        elif isinstance(each, msgspec.inspect.LiteralType):
+            words += [str(value) for value in each.values]
+    return words
+
+
+def _types_at(info: Any, key: Key) -> Iterator[Any]:
     if isinstance(info, msgspec.inspect.UnionType):
-        return sorted({name for member in info.types for name in _fields_at(member, key)})
-    if isinstance(info, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
-        return _fields_at(info.item_type, key[1:])
-    if isinstance(info, msgspec.inspect.DictType):
-        return _fields_at(info.value_type, key[1:])
-    if not isinstance(info, msgspec.inspect.StructType):
-        return []
-    if not key:
-        return [field.encode_name for field in info.fields]
-    return next((_fields_at(field.type, key[1:]) for field in info.fields if field.encode_name == key[0]), [])
+        for member in info.types:
+            yield from _types_at(member, key)
+    elif not key:
+        yield info
+    elif isinstance(info, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
+        yield from _types_at(info.item_type, key[1:])
+    elif isinstance(info, msgspec.inspect.DictType):
+        yield from _types_at(info.value_type, key[1:])
+    elif isinstance(info, msgspec.inspect.StructType):
+        for field in info.fields:
+            if field.encode_name == key[0]:
+                yield from _types_at(field.type, key[1:])
 
 
 def line_of(text: str, key: Sequence[str]) -> int | None:
