@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +22,11 @@ from clarion_controller.api.answers import (
     PlanRequest,
     StreamAnswer,
 )
-from clarion_protocol.errors import ClarionError, ControllerUnreachable, all_errors
+from clarion_protocol.errors import ClarionError, ControllerUnreachable, UnknownName, all_errors
+from clarion_protocol.words import is_name
 
 T = TypeVar("T")
+_ID = re.compile(r"[0-9a-f]{1,32}\Z")  # or its beginning
 PATIENCE = 30.0  # seconds for an answer, beyond what the call itself asks to wait
 
 
@@ -46,6 +49,7 @@ class Controller:
 
     def revoke(self, name: str, environment: str) -> HostAnswer:
         """Forget a host's keys: it is not served any more."""
+        _check_host(name, environment)
         return self._call("DELETE", f"/v1/hosts/{name}", HostAnswer, query={"environment": environment})
 
     def invite(self, request: InviteRequest) -> InviteAnswer:
@@ -70,15 +74,15 @@ class Controller:
     def deployment(self, id_: str, *, revision: int | None = None, wait: float = 0.0) -> DeploymentAnswer:
         """Return one deployment; with `wait` (s) only when it is beyond `revision`, or after that time."""
         query = {"revision": revision, "wait": wait or None}
-        return self._call("GET", f"/v1/deployments/{id_}", DeploymentAnswer, query=query)
+        return self._call("GET", _path_of(id_), DeploymentAnswer, query=query)
 
     def steer(self, id_: str, verb: str, actor: str) -> DeploymentAnswer:
         """Abort, pause or resume a deployment."""
-        return self._call("POST", f"/v1/deployments/{id_}/{verb}", DeploymentAnswer, query={"actor": actor})
+        return self._call("POST", f"{_path_of(id_)}/{verb}", DeploymentAnswer, query={"actor": actor})
 
     def logs(self, id_: str, host: str | None = None) -> list[LogAnswer]:
         """Return what hosts reported in a deployment."""
-        return self._call("GET", f"/v1/deployments/{id_}/logs", list[LogAnswer], query={"host": host})
+        return self._call("GET", f"{_path_of(id_)}/logs", list[LogAnswer], query={"host": host})
 
     def status(self, environment: str | None = None, app: str | None = None) -> list[StreamAnswer]:
         """Return what is wanted and what runs."""
@@ -115,6 +119,17 @@ class Controller:
             f"no controller answers at {self._api}: {why}",
             hint="Start it with 'clarion serve' or 'systemctl start clarion-controller', or name its --home.",
         )
+
+
+def _path_of(id_: str) -> str:
+    if not _ID.match(id_):
+        raise UnknownName(f"{id_!r} is no id of a deployment", hint="Run 'clarion history' to see them.")
+    return f"/v1/deployments/{id_}"
+
+
+def _check_host(name: str, environment: str) -> None:
+    if not is_name(name):
+        raise UnknownName(f"{name!r} is no name of a host", hint=f"Run 'clarion hosts -e {environment}' to see them.")
 
 
 def _decode(content: bytes, kind: type[T]) -> T:

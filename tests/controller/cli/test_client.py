@@ -68,3 +68,16 @@ def test_an_answer_that_makes_no_sense_is_an_error_with_a_next_step(
     with pytest.raises(ControllerUnreachable, match="makes no sense") as caught:
         Controller(home / "run/controller.sock").fleet()
     assert "--version" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("written", ["", "logs", "dddd/abort", "..", "d" * 33])
+def test_what_is_no_id_is_no_part_of_a_path(controller: StandIn, home: Path, written: str) -> None:
+    """An empty variable in a script must not turn into another question."""
+    api = Controller(home / "run/controller.sock")
+    for ask in (api.deployment, api.logs, lambda id_: api.steer(id_, "abort", "ann@desk")):
+        with pytest.raises(UnknownName, match="is no id of a deployment") as caught:
+            ask(written)
+        assert "clarion history" in str(caught.value.hint)
+    with pytest.raises(UnknownName, match="is no name of a host"):
+        api.revoke(f"{written}/", "production")
+    assert controller.calls == []
