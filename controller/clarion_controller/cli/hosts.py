@@ -10,6 +10,7 @@ import typer
 from clarion_controller.api.answers import HostAnswer, InviteAnswer, InviteRequest
 from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
+from clarion_controller.cli.ordering import confirm
 from clarion_controller.cli.place import place_of
 from clarion_controller.cli.show import ago, date, note, say, show_json, show_table
 from clarion_controller.cli.status import connection
@@ -77,7 +78,7 @@ def revoke(
 ) -> None:
     """Shut a host out; what runs there goes on running."""
     if not yes:
-        typer.confirm(f"Revoke {name} in {environment}? What runs there goes on running.", abort=True)
+        confirm(f"Revoke {name} in {environment}? What runs there goes on running.")
     answer = Controller(place_of(context).api).revoke(name, environment)
     if json:
         show_json(answer)

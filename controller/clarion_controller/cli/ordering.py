@@ -21,7 +21,8 @@ from clarion_controller.cli.show import note, say, say_sentence, short, show_err
 from clarion_controller.cli.show_plan import describe
 from clarion_controller.cli.verdict import exit_code, next_step, sentence
 from clarion_controller.key_files import KeyFolder
-from clarion_protocol.errors import OperatorError, WaitTimedOut
+from clarion_protocol.errors import BadConfig, OperatorError, WaitTimedOut
+from clarion_protocol.keys import SigningKey
 from clarion_protocol.words import ExitCode
 
 INTERRUPTED = 130
@@ -42,15 +43,22 @@ def give(controller: Controller, request: PlanRequest, overrides: dict[str, obje
     Raises:
         ClarionError: it cannot be done; nothing was signed.
     """
-    key = KeyFolder(manner.key.parent).read(manner.key.stem)  # first: without it, no plan helps
+    key = _read_key(manner.key)  # first: without it, no plan helps
     answer = plan(controller, request, overrides)
     say(describe(answer))
-    confirm(manner)
+    if not manner.is_confirmed:
+        confirm("Go ahead?")
     deployment = controller.order(answer.deployment.sealed(key))
     if not manner.timeout:
         say(f"Deployment {short(deployment.id)} has begun.\n{how_to_go_on(deployment)}")
         return ExitCode.COMMITTED
     return watch_to_the_end(controller, deployment, manner.timeout)
+
+
+def _read_key(file: Path) -> SigningKey:
+    if file.suffix != ".key":
+        raise BadConfig(f"{file} is no key file", hint="Name the deployer's file, which ends in .key.")
+    return KeyFolder(file.parent).read(file.stem)
 
 
 def plan(controller: Controller, request: PlanRequest, overrides: dict[str, object]) -> PlanAnswer:
@@ -67,18 +75,16 @@ def plan(controller: Controller, request: PlanRequest, overrides: dict[str, obje
     return answer
 
 
-def confirm(manner: Manner) -> None:
+def confirm(question: str) -> None:
     """Ask the person at the terminal.
 
     Raises:
         OperatorError: there is nobody to ask.
         typer.Abort: the answer is no.
     """
-    if manner.is_confirmed:
-        return
     if not sys.stdin.isatty():
-        raise OperatorError("nobody is here to confirm the plan", hint="Add --yes where no person is at the terminal.")
-    typer.confirm("Go ahead?", abort=True)
+        raise OperatorError("nobody is here to confirm it", hint="Add --yes where no person is at the terminal.")
+    typer.confirm(question, abort=True)
 
 
 def watch_to_the_end(controller: Controller, deployment: DeploymentAnswer, timeout: float) -> int:
@@ -106,4 +112,11 @@ def conclude(deployment: DeploymentAnswer) -> int:
 
 def actor() -> str:
     """Return who gives the order, for people to read; what counts is the key that signs."""
-    return f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{socket.gethostname()}"
+    return f"{os.environ.get('SUDO_USER') or _user()}@{socket.gethostname()}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has a number, and no name
+        return str(os.getuid())

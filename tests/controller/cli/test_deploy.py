@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -213,4 +214,25 @@ def test_what_cannot_be_meant_is_a_usage_error(fleet: StandIn, terminal: Termina
     """Said before anything is asked of the controller."""
     assert terminal.type(*DEPLOY, *arguments) == ExitCode.USAGE
     assert terminal.err.startswith("error: ")
+    assert fleet.calls == []
+
+
+def test_a_user_without_a_name_is_known_by_the_number(
+    fleet: StandIn, terminal: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container of CI it is often so."""
+
+    def unnamed() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", unnamed)
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    assert terminal.type(*DEPLOY) == ExitCode.COMMITTED
+    assert what_was_signed(fleet, home).actor.startswith(f"{os.getuid()}@")
+
+
+def test_only_a_key_file_is_taken_for_one(fleet: StandIn, terminal: Terminal, home: Path) -> None:
+    """Not the file beside it, which has the right ending."""
+    assert terminal.type(*DEPLOY, "--key", str(home / "keys/deployer.pem")) == ExitCode.USAGE
+    assert "deployer.pem is no key file" in terminal.err
     assert fleet.calls == []

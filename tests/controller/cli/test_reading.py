@@ -135,3 +135,10 @@ def test_a_host_is_revoked_by_name(answering: StandIn, terminal: Terminal) -> No
     assert terminal.type("hosts", "revoke", "web-2", "-e", "production", "--yes") == 0
     assert "web-2 is revoked" in terminal.out
     assert answering.calls[-1][1] == {"environment": "production"}
+
+
+def test_nobody_is_revoked_unasked(answering: StandIn, terminal: Terminal) -> None:
+    """A script has to say that it means it."""
+    assert terminal.type("hosts", "revoke", "web-2", "-e", "production") == ExitCode.USAGE
+    assert "--yes" in terminal.err
+    assert answering.calls == []
