@@ -2,6 +2,8 @@
 
 - Never more than `max_parallel` hosts are in change, whatever they report.
 - Never one after a halt.
+- Whoever a pause took the lease from kept its place, for it may have used it in that
+  moment: it goes first.
 - Hosts that are down count as used: with a quarter of the fleet gone, the next batch is
   that much smaller. But one host may always go when nobody else is in change, so that a
   dead host within the budget makes a rollout slower and never blocks it.
@@ -18,8 +20,9 @@ def admit(state: RolloutState) -> list[str]:
     """Return the ids of the staged hosts that may have a lease now, in the order of their names."""
     if state.is_halted:
         return []
+    held_back = state.ids(lambda host: host.is_held_back)
     waiting = state.ids(lambda host: host.awaits_lease)
-    return waiting[: room(state)]
+    return [*held_back, *waiting[: room(state)]]
 
 
 def room(state: RolloutState) -> int:

@@ -77,7 +77,7 @@ class Broadcast:
     def _sign(self, walk: Walk, action: Signalled) -> Sent:
         envelope = self._signer.signal(walk.state, action)
         until = action.until or action.at + SIGNAL_VALIDITY
-        sent = Sent(envelope, action.seq, frozenset(action.hosts), action.at, until)
+        sent = Sent(action.verb, envelope, action.seq, frozenset(action.hosts), action.at, until)
         walk.sent = {errand: each for errand, each in walk.sent.items() if each.until > action.at}
         walk.sent[(action.verb, action.until)] = sent
         return sent

@@ -41,7 +41,10 @@ def errand(state: RolloutState, host: HostState, now: float) -> Errand | None:
     if host.told is Verb.STAGE and state.is_open:
         return (Verb.STAGE, 0.0) if status is HostStatus.PENDING else None
     if host.told is Verb.LEASE and status is HostStatus.STAGED and now < host.lease_until:
-        return (Verb.LEASE, host.lease_until) if state.is_open and not state.is_halted else None
+        may_go = state.is_open and not state.is_halted and state.status is not DeploymentStatus.PAUSED
+        return (Verb.LEASE, host.lease_until) if may_go else None
+    if host.told is Verb.PAUSE and status is HostStatus.STAGED and now < host.lease_until:
+        return (Verb.PAUSE, 0.0)
     if host.told is Verb.ROLLBACK and status not in (HostStatus.ROLLED_BACK, HostStatus.FAILED, HostStatus.SKIPPED):
         return (Verb.ROLLBACK, 0.0)
     if host.told is Verb.ABORT and not status.is_final:
@@ -60,5 +63,10 @@ def is_news(sent: Sent | None, host: str, head: Head, now: float) -> bool:
 
 
 def is_patient(sent: Sent | None, host: str, head: Head, now: float) -> bool:
-    """Return whether the host has accepted the signal so lately that its answer may be on the way."""
-    return sent is not None and host in sent.hosts and head.signal_seq >= sent.seq and now < sent.at + PATIENCE
+    """Return whether the host has accepted the signal, so lately that its answer may be on the way, or for good.
+
+    A pause has no answer: who has accepted it has followed it.
+    """
+    if sent is None or host not in sent.hosts or head.signal_seq < sent.seq:
+        return False
+    return sent.verb is Verb.PAUSE or now < sent.at + PATIENCE

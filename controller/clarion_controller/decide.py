@@ -7,9 +7,10 @@ are recorded and applied, and all are asked again until none has.
 2. Halt when more failed or are lost than the plan allows, or nothing moved for too long.
 3. After a halt: with `auto_rollback`, order back whoever may run the new release; without,
    stop the rest and let those in change finish.
-4. Signal `stage` to whoever has not been told.
-5. When everybody reachable has staged: give leases to as many as `admit` lets.
-6. Conclude.
+4. While paused, take unused leases back.
+5. Signal `stage` to whoever has not been told.
+6. When everybody reachable has staged: give leases to as many as `admit` lets.
+7. Conclude.
 
 How a halted deployment ends: *rolled_back* if a host had switched and is on what ran before
 (exit code 4), *failed* if it broke before any switch, or if a host could not go back (exit
@@ -111,6 +112,14 @@ def stop_the_rest(state: RolloutState, moment: Moment) -> list[AnyEvent]:
     return [Signalled(at=moment.now, verb=Verb.ABORT, hosts=rest, reason=reason)] if rest else []
 
 
+def hold(state: RolloutState, moment: Moment) -> list[AnyEvent]:
+    """While paused, take back what leases are not used yet; their hosts get theirs first when it goes on."""
+    if state.status is not DeploymentStatus.PAUSED:
+        return []
+    unused = state.ids(lambda host: host.status is HostStatus.STAGED and host.told is Verb.LEASE)
+    return [Signalled(at=moment.now, verb=Verb.PAUSE, hosts=unused, reason=state.reason)] if unused else []
+
+
 def stage(state: RolloutState, moment: Moment) -> list[AnyEvent]:
     """Let whoever has not been told fetch and test the release, which changes nothing that runs."""
     if not state.is_open or state.is_halted:
@@ -146,6 +155,7 @@ RULES: tuple[Callable[[RolloutState, Moment], list[AnyEvent]], ...] = (
     halt,
     retreat,
     stop_the_rest,
+    hold,
     stage,
     lease,
     conclude,
@@ -202,7 +212,7 @@ def _stands_still(state: RolloutState, moment: Moment) -> str:
 def _can_be_stopped(host: HostState) -> bool:
     if host.told in (Verb.ABORT, Verb.ROLLBACK, None) or host.is_settled:
         return False
-    return not host.status.is_in_change and not (host.is_lost and host.told is Verb.LEASE)
+    return not host.status.is_in_change and not (host.is_lost and host.had_lease)
 
 
 def _is_staging(host: HostState) -> bool:

@@ -35,6 +35,7 @@ _GOOD = {DeploymentStatus.SUCCEEDED, DeploymentStatus.DEGRADED}
 class Sent:
     """A signal that is still valid: its envelope, number, whom it is for, and until when it may be sent again."""
 
+    verb: Verb
     envelope: bytes
     seq: int
     hosts: frozenset[str]

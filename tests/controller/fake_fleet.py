@@ -127,6 +127,8 @@ class FakeHost:
             self.todo = list(STAGING)
         elif signal.verb is Verb.LEASE and self.status is HostStatus.STAGED:
             self.todo = list(SWITCHING)
+        elif signal.verb is Verb.PAUSE and self.status is HostStatus.STAGED:
+            self.todo = []
         elif signal.verb is Verb.ROLLBACK and self.status is not HostStatus.ROLLED_BACK:
             self.todo = [HostStatus.ROLLED_BACK]
         elif signal.verb is Verb.ABORT and self.status not in IN_CHANGE and not self.status.is_final:

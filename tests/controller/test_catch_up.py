@@ -14,7 +14,7 @@ from clarion_protocol.words import DeploymentStatus, HostStatus, Verb
 
 NOW = 1000.0
 LEASE_END = NOW + 30
-SENT = Sent(b"signal", 7, frozenset({"one", "two"}), at=NOW, until=NOW + 60)
+SENT = Sent(Verb.STAGE, b"signal", 7, frozenset({"one", "two"}), at=NOW, until=NOW + 60)
 
 
 def host(told: Verb | None, status: HostStatus, **fields: object) -> HostState:

@@ -23,6 +23,7 @@ PULLING = HostState(name="", status=HostStatus.PULLING, told=Verb.STAGE)
 STAGED = HostState(name="", status=HostStatus.STAGED, told=Verb.STAGE)
 LEASED = HostState(name="", status=HostStatus.STAGED, told=Verb.LEASE, lease_until=NOW + 30)
 OVERDUE = HostState(name="", status=HostStatus.STAGED, told=Verb.LEASE, lease_until=NOW - LEASE_GRACE - 1)
+HELD = replace(LEASED, told=Verb.PAUSE)
 CHECKING = HostState(name="", status=HostStatus.CHECKING, told=Verb.LEASE, lease_until=NOW, has_switched=True)
 COMMITTED = HostState(name="", status=HostStatus.COMMITTED, told=Verb.LEASE, lease_until=NOW, has_switched=True)
 FAILED = HostState(name="", status=HostStatus.FAILED, told=Verb.STAGE)
@@ -103,6 +104,16 @@ HALTED = "web-0 failed"
             situation(COMMITTED, STAGED, status=DeploymentStatus.SUCCEEDED), ["lease web-1"], id="a joiner is leased"
         ),
         pytest.param(situation(STAGED, status=DeploymentStatus.PAUSED), [], id="paused: no leases"),
+        pytest.param(
+            situation(LEASED, CHECKING, STAGED, status=DeploymentStatus.PAUSED),
+            ["pause web-0"],
+            id="paused: an unused lease is taken back",
+        ),
+        pytest.param(situation(HELD, STAGED, status=DeploymentStatus.PAUSED), [], id="paused: once"),
+        pytest.param(situation(STAGED, HELD), ["lease web-1"], id="who was held back goes first, in its own place"),
+        pytest.param(
+            situation(BACK, HELD, halt=HALTED), ["rolling_back", "rollback web-1"], id="who may have missed a pause"
+        ),
         pytest.param(situation(UNTOLD, status=DeploymentStatus.PAUSED), ["stage web-0"], id="paused: staging goes on"),
         pytest.param(situation(STAGED, status=DeploymentStatus.SUPERSEDED), [], id="superseded: nothing"),
         pytest.param(situation(STAGED, CHECKING, status=DeploymentStatus.ABORTED), ["abort web-0"], id="aborted"),

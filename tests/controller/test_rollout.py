@@ -166,6 +166,28 @@ def test_a_paused_deployment_waits_without_its_clock_running(tmp_path: Path) -> 
     assert fleet.run(walk).state.status is DeploymentStatus.SUCCEEDED
 
 
+def test_a_pause_takes_back_leases_that_are_not_used_yet(tmp_path: Path) -> None:
+    """Nobody begins to switch after `pause`, not even who was told it may, nor who hears of it late."""
+    fleet = fleet_of(tmp_path, 4, Faults(step_time=5.0), Faults(step_time=5.0))
+    walk = fleet.deploy(max_parallel="2")
+    late = fleet.named("web-0002")
+    fleet.run(walk, until=lambda: fleet.state_of(walk).has_begun_to_switch)
+    late.faults.misses_signals = True
+    fleet.rollouts.order(walk, pause(fleet.state_of(walk), "ada", fleet.clock.now))
+    late.next_ask = late.next_step = fleet.clock.now + 2
+    for _ in range(20):
+        fleet.step()
+    late.faults.misses_signals = False
+    late.next_ask = fleet.clock.now
+    fleet.step()
+    signals = [event.verb for event in fleet.log.events_of(walk.state.deployment.id) if isinstance(event, Signalled)]
+    assert signals.count(Verb.PAUSE) == 1
+    assert fleet.named("web-0001").status is HostStatus.STAGED
+    fleet.rollouts.order(walk, resume(fleet.state_of(walk), "ada", fleet.clock.now))
+    assert fleet.run(walk).state.status is DeploymentStatus.SUCCEEDED
+    assert fleet.most_in_change <= 2
+
+
 def test_a_deployment_in_which_nothing_moves_is_halted(tmp_path: Path) -> None:
     """Beyond progress_deadline it stops with a sentence that names whom it waited for."""
     fleet = fleet_of(tmp_path, 2, Faults(step_time=500.0))

@@ -100,8 +100,9 @@ def _(event: HostLost, state: RolloutState, hosts: dict[str, HostState]) -> Roll
 @_fold.register
 def _(event: HostBack, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
     if (host := hosts.get(event.host)) and host.lost_as is not None:
-        # An unused lease has run out by now: the host waits for another.
-        told = Verb.STAGE if host.lost_as is HostStatus.STAGED and host.told is Verb.LEASE else host.told
+        # An unused lease that has run out: the host waits for another.
+        is_void = host.lost_as is HostStatus.STAGED and host.had_lease and event.at >= host.lease_until
+        told = Verb.STAGE if is_void else host.told
         hosts[event.host] = replace(
             host, status=host.lost_as, reason="it is back", since=event.at, lost_as=None, told=told
         )

@@ -45,19 +45,29 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
         return self.status.is_final
 
     @property
+    def had_lease(self) -> bool:
+        """Whether this host was last told that it has a lease, or has it no more, which it may not have heard."""
+        return self.told in (Verb.LEASE, Verb.PAUSE)
+
+    @property
     def awaits_lease(self) -> bool:
         """Whether this host has the release ready and no right to switch yet."""
-        return self.status is HostStatus.STAGED and self.told is not Verb.LEASE
+        return self.status is HostStatus.STAGED and not self.had_lease
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether a pause took this host's lease back before it was used."""
+        return self.status is HostStatus.STAGED and self.told is Verb.PAUSE
 
     @property
     def is_in_change(self) -> bool:
-        """Whether this host holds a lease, used or not, and has not settled."""
-        return self.status.is_in_change or (self.status is HostStatus.STAGED and self.told is Verb.LEASE)
+        """Whether this host holds a lease, used or not, or keeps the place of one, and has not settled."""
+        return self.status.is_in_change or (self.status is HostStatus.STAGED and self.had_lease)
 
     @property
     def may_run_it(self) -> bool:
         """Whether this host runs the new release, is about to, or got lost while it had the right to."""
-        return self.is_in_change or self.status is HostStatus.COMMITTED or (self.is_lost and self.told is Verb.LEASE)
+        return self.is_in_change or self.status is HostStatus.COMMITTED or (self.is_lost and self.had_lease)
 
 
 class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
