@@ -130,6 +130,12 @@ class AppWorker:
     def _has_lease(self, task: Task) -> bool:
         return self._clock() < task.orders.lease_until and boot_clock() < task.lease_deadline
 
+    def _still_has_lease(self, task: Task) -> bool:
+        """Return whether the newest orders let `task` switch: a store that was asked again may have taken its time."""
+        with self._changed:
+            newest = self._task
+            return newest is not None and newest.digest == task.digest and self._has_lease(newest)
+
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
             act()
@@ -168,7 +174,7 @@ class AppWorker:
     def _switch(self, task: Task) -> None:
         if refused := deploy.refusal(self._staging(task)):
             self._settle(task, refused)
-        elif self._has_lease(task):  # still: a store that was asked again may have taken its time
+        elif self._still_has_lease(task):
             self._report(task, deploy.switch(self._attempt(self._intent(task, Phase.SWITCHING))))
 
     def _go_back(self, task: Task) -> Ending:

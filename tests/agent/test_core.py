@@ -137,6 +137,31 @@ def test_a_pause_takes_the_lease_back_and_the_next_lease_goes_on(world: World) -
     assert world.last().status is HostStatus.COMMITTED
 
 
+@pytest.mark.parametrize("comes", ["a pause", "a newer deployment"])
+def test_what_comes_while_the_store_is_asked_a_last_time_takes_the_lease_back(world: World, comes: str) -> None:
+    """A host with a valid lease and expired metadata asks the store before it switches; that may take minutes."""
+    order = world.order(world.publish("1.0.0", 1))
+    newer = world.order(world.publish("2.0.0", 2))
+    world.send(order)
+    world.send(world.signal(order, Verb.STAGE))
+    world.settle()
+    gate = Gate()
+    world.book.has_expired = True
+
+    def answer() -> None:
+        gate()
+        world.book.has_expired = False
+
+    world.store.on_refresh = answer
+    world.send(world.signal(order, Verb.LEASE))
+    assert gate.reached.wait(10)
+    world.send(world.signal(order, Verb.PAUSE) if comes == "a pause" else newer)
+    gate.opened.set()
+    world.settle()
+
+    assert world.current() is None
+
+
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
