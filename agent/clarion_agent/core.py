@@ -8,16 +8,21 @@
 Order in `offer`: verify (`clarion_protocol.trust`), keep the envelope, persist the floor and
 what was ordered in one write, and only then hand it over. A controller that is silent changes
 nothing: without a new signal nothing new is switched, and what runs goes on.
+
+A host that has lost its floors stays up, says so, and refuses every order. What its journals
+say was begun is ended: that was ordered while it still knew, and a drained host is a debt.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 
 import msgspec
+import structlog
 
 from clarion_agent.app_folder import AppFolder
 from clarion_agent.attempt import Host
@@ -34,13 +39,15 @@ from clarion_agent.steps import as_ours
 from clarion_agent.worker import AppWorker, Task, boot_clock
 from clarion_protocol import dsse, trust
 from clarion_protocol.documents import Beacon, Deployment, Head, Running, Signal, kind_of
-from clarion_protocol.errors import BadEnvelope, BadSignature, ClarionError, NotAuthorised, WrongAddress
+from clarion_protocol.errors import BadEnvelope, BadSignature, ClarionError, NotAuthorised, TrustStateLost, WrongAddress
 from clarion_protocol.policy import Policy
 from clarion_protocol.trust import Standpoint
 
 CLOCK_STEP_S = 600
 POLICY_RETRY_S = 60.0
 CLOSE_TIMEOUT_S = 5.0
+
+_log = structlog.get_logger(__name__)
 
 
 class Core:
@@ -65,6 +72,7 @@ class Core:
         self._host = host or self._host_of(config, identity, net)
         self._lock = threading.RLock()
         self._floors: Floors | None = None
+        self._lost: TrustStateLost | None = None
         self._saved_clock = 0
         self._beacon: Beacon | None = None
         self._deployments: dict[str, Deployment] = {}
@@ -72,13 +80,9 @@ class Core:
         self._refreshed_at = -POLICY_RETRY_S
 
     def recover(self) -> None:
-        """Sweep what was left half done, and let every app's worker go on where the last agent ended.
-
-        Raises:
-            TrustStateLost: then nothing may be changed, and nothing was.
-        """
+        """Sweep what was left half done, and let every app's worker go on where the last agent ended."""
         with self._lock:
-            floors = self._known()
+            floors = self._floors_or_lost()
             self._host.sandbox.sweep()
             self._host.checker.sweep()
             for folder in folders_below(self._host.config.apps):
@@ -109,7 +113,8 @@ class Core:
         if accept is None:
             raise BadEnvelope("a host takes no reports")
         with self._lock:
-            self._known()
+            if kind is not Beacon:
+                self._known()
             try:
                 self._with_newest_policy(partial(accept, envelope))
             except OSError as error:
@@ -118,14 +123,25 @@ class Core:
     def heads(self) -> dict[str, Head]:
         """Return the newest deployment and signal sequence accepted in each stream."""
         with self._lock:
-            return {stream: floors.head for stream, floors in self._known().streams.items()}
+            return {} if self._lost else {stream: each.head for stream, each in self._known().streams.items()}
 
     def missed(self) -> bool:
         """Return whether a beacon has shown something newer than `heads`."""
         with self._lock:
             heads = self.heads()
-            shown = self._beacon.heads if self._beacon else {}
+            shown = self._beacon.heads if self._beacon and not self._lost else {}
             return any(trust.is_behind(heads.get(stream, Head()), head) for stream, head in shown.items())
+
+    def trouble(self) -> str:
+        """Return why this host refuses every order, or nothing."""
+        try:
+            if self._lost is None:
+                self._host.book.policy(self._identity.environment)
+        except TrustStateLost as error:
+            return error.message
+        except ClarionError:
+            return ""  # that passes, or is said to whoever orders something
+        return self._lost.message if self._lost else ""
 
     def running(self) -> list[Running]:
         """Return what each app on this host runs now."""
@@ -166,6 +182,8 @@ class Core:
         beacon = trust.accept_beacon(envelope, self._standpoint())
         if self._beacon is None or beacon.time > self._beacon.time:
             self._beacon = beacon
+        if self._lost:
+            return  # it keeps the line alive, no more
         self._floors = self._known().with_clock(beacon.time)
         # Written now and then only: a beacon comes every 30 s, and a clock set back by minutes opens nothing.
         if beacon.time - self._saved_clock >= CLOCK_STEP_S:
@@ -201,10 +219,25 @@ class Core:
 
     def _worker_of(self, app: str) -> AppWorker:
         if app not in self._workers:
-            self._workers[app] = AppWorker(AppFolder(self._host.config.apps / app), self._host, self.now)
+            self._workers[app] = AppWorker(AppFolder(self._host.config.apps / app), self._host, self._lease_clock)
         return self._workers[app]
 
+    def _floors_or_lost(self) -> Floors:
+        try:
+            return self._known()
+        except TrustStateLost as error:
+            # Until the next start, also if older copies are put back meanwhile: nobody would know how old.
+            self._lost = error
+            _log.error("trust.lost", reason=error.message, hint=error.hint)
+            return Floors()
+
+    def _lease_clock(self) -> float:
+        """Return the time by which leases are judged: the end of all of them for a host that has lost its floors."""
+        return math.inf if self._lost else self.now()
+
     def _known(self) -> Floors:
+        if self._lost:
+            raise self._lost
         if self._floors is None:
             self._floors = self._files.read()
             self._saved_clock = self._floors.clock

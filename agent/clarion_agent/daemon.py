@@ -50,7 +50,6 @@ def run_agent(config: Config) -> None:
     Raises:
         BadConfig: this host has not joined.
         Blocked: another agent runs here.
-        TrustStateLost: this host no longer knows what it has accepted.
     """
     begin_logging()
     identity = load_identity(config.state)
@@ -109,11 +108,14 @@ class Daemon:
     def _status(self) -> str:
         record = self._identity.record
         line = "connected to" if self._net.listener.is_up else "no line to"
-        return f"{record.name} in {record.environment}, {line} {record.address}"
+        trouble = self._core.trouble()
+        refuses = f"; refuses every order: {trouble}" if trouble else ""
+        return f"{record.name} in {record.environment}, {line} {record.address}{refuses}"
 
     def _facts(self) -> Facts:
         sandbox = sandbox_of(self._config).name
-        return host_facts(self._config.apps, agent_version=version("clarion"), sandbox=sandbox)
+        trouble = self._core.trouble()
+        return host_facts(self._config.apps, agent_version=version("clarion"), sandbox=sandbox, trouble=trouble)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._stop.set()

@@ -10,7 +10,7 @@ import psutil
 from clarion_protocol.documents import Facts
 
 
-def host_facts(apps_root: Path, *, agent_version: str, sandbox: str) -> Facts:
+def host_facts(apps_root: Path, *, agent_version: str, sandbox: str, trouble: str = "") -> Facts:
     """Return how this host is now; the disk is the one that holds `apps_root`."""
     memory = psutil.virtual_memory()
     disk = psutil.disk_usage(str(_nearest_folder(apps_root)))
@@ -24,6 +24,7 @@ def host_facts(apps_root: Path, *, agent_version: str, sandbox: str) -> Facts:
         memory_available=memory.available,
         disk_total=disk.total,
         disk_free=disk.free,
+        trouble=trouble[:1000],
     )
 
 

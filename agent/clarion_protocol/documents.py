@@ -178,7 +178,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a host says of itself; shown to people, never trusted for a decision."""
+    """What a host says of itself; shown to people, never trusted for a decision.
+
+    `trouble` is why it refuses every order, if it does.
+    """
 
     hostname: Annotated[str, Meta(max_length=255)] = ""
     agent_version: Annotated[str, Meta(max_length=64)] = ""
@@ -189,6 +192,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     memory_available: Count = 0
     disk_total: Count = 0
     disk_free: Count = 0
+    trouble: Sentence = ""
 
 
 class Report(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,11 +12,11 @@ import pytest
 from tests.agent.rig import APP, CLARION_TOML, OTHER_HOST, STREAM, Gate, World
 
 from clarion_agent import durable
+from clarion_agent.journal import Intent, Journal, Phase
 from clarion_agent.stages import pull
-from clarion_protocol.documents import Head, Plan, Progress, Targets
+from clarion_protocol.documents import Head, Plan, Progress, Targets, digest_of
 from clarion_protocol.errors import (
     BadEnvelope,
-    ClarionError,
     NoSpace,
     NotAuthorised,
     OutOfTime,
@@ -699,11 +699,78 @@ def test_a_host_that_lost_its_floors_refuses_everything(world: World) -> None:
     for copy in world.config.trust.glob("floors-*.json"):
         copy.write_bytes(b"{}")
 
+    world.core = world.new_core()
+
+    for document in (order, world.signal(world.orders[0], Verb.ROLLBACK)):
+        with pytest.raises(TrustStateLost):
+            world.send(document)
+    world.settle()
+    assert "floors-a.json" in world.core.trouble()
+    assert world.core.heads() == {}
+    assert world.current() == world.services.runs == "1-1.0.0"
+    assert world.services.restarts == ["1-1.0.0"]
+
+
+def test_a_host_that_lost_its_floors_keeps_its_line(world: World) -> None:
+    """A beacon changes nothing here, and without any the agent would take its line for dead."""
+    world.core.close()
+    for copy in world.config.trust.glob("floors-*.json"):
+        copy.unlink()
+    world.core = world.new_core()
+
+    world.send(world.beacon(shop=Head(9, 9)))
+
+    assert not world.core.missed()
+    assert not list(world.config.trust.glob("floors-*.json"))
+
+
+def test_floors_that_are_put_back_do_not_count_before_the_next_start(world: World) -> None:
+    """An older copy would let a replayed order pass as new."""
+    world.deploy(world.publish("1.0.0", 1))
+    copies = {copy: copy.read_bytes() for copy in world.config.trust.glob("floors-*.json")}
+    world.core.close()
+    for copy in copies:
+        copy.unlink()
+    world.core = world.new_core()
+    for copy, content in copies.items():
+        copy.write_bytes(content)
+
     with pytest.raises(TrustStateLost):
-        world.new_core()
-    with pytest.raises(ClarionError):
-        world.core.offer(world.seal(order)[:-1])
-    assert world.current() == "1-1.0.0"
+        world.send(world.order(world.publish("2.0.0", 2)))
+
+
+def test_a_host_that_lost_its_floors_ends_what_it_had_begun(world: World) -> None:
+    """A drained host is a debt; but a lease that nobody can vouch for any more lets nothing go on."""
+    world.deploy(world.publish("1.0.0", 1))
+    order = world.order(world.publish("2.0.0", 2))
+    world.send(order)
+    world.send(world.signal(order, Verb.STAGE))
+    world.settle()
+    journal = world.app / "state/journal.json"
+    begun = Intent(
+        app="shop",
+        deployment=order.id,
+        digest=digest_of(order),
+        stream=order.stream,
+        before="1-1.0.0",
+        to="2-2.0.0",
+        phase=Phase.SWITCHING,
+        stage=Stage.DRAIN,
+        is_drained=True,
+        lease_until=int(world.clock) + 60,
+    )
+    world.core.close()
+    Journal(journal).write(begun)
+    (world.app / "draining").touch()
+    for copy in world.config.trust.glob("floors-*.json"):
+        copy.unlink()
+
+    world.core = world.new_core()
+    world.settle()
+
+    assert not (world.app / "draining").exists()
+    assert world.last().status is HostStatus.ROLLED_BACK
+    assert world.current() == world.services.runs == "1-1.0.0"
 
 
 def test_an_agent_that_fails_itself_tries_again_at_the_next_order(world: World) -> None:

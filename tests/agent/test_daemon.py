@@ -102,6 +102,26 @@ def test_it_is_ready_without_its_controller_and_ends_in_order(
     assert {"line.ended"} <= {line["event"] for line in lines}
 
 
+def test_an_agent_that_lost_its_floors_stays_up_and_says_so(config_file: Path, systemd: socket.socket) -> None:
+    """Restarted every two seconds it could neither report nor be asked; what runs here would still go on."""
+    for copy in (config_file.parent / "state/trust").glob("floors-*.json"):
+        copy.write_bytes(b"{}")
+    agent = subprocess.Popen(
+        [*clarion_agent(config_file), "run"],
+        env={**os.environ, "NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "1000000"},
+        stderr=subprocess.PIPE,
+    )
+    try:
+        for expected in (b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"):
+            said = systemd.recv(1000)
+            assert said.startswith(expected)
+            assert b"refuses every order: both copies" in said
+    finally:
+        agent.terminate()
+        agent.communicate(timeout=15)
+    assert agent.returncode == 0
+
+
 def test_a_second_agent_is_refused(agent: subprocess.Popen[str], config_file: Path) -> None:
     """Two agents on one state folder would both switch releases; the second says which one runs."""
     second = call(config_file, "run")

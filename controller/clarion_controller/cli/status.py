@@ -119,6 +119,8 @@ def connection(host: HostAnswer) -> str:
     """Return whether a host can be reached, in words."""
     if not host.is_enrolled:
         return "without agent"
+    if host.is_connected and host.facts and host.facts.trouble:
+        return "connected, refuses orders"
     return "connected" if host.is_connected else "not connected"
 
 
