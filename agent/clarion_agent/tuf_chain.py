@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -130,12 +130,30 @@ def verify(bundle: Bundle, pinned_root: bytes) -> Chain:
     Raises:
         StoreMisbehaved: it proves nothing: a signature, a hash or a version is wrong.
     """
+    return with_roles(verify_top(bundle, pinned_root), bundle)
+
+
+def verify_top(bundle: Bundle, pinned_root: bytes) -> Chain:
+    """Return the top level of the chain only, which says what there is below it.
+
+    Raises:
+        StoreMisbehaved: it proves nothing: a signature, a hash or a version is wrong.
+    """
     root = _newest_root(bundle.roots, pinned_root)
     timestamp: Timestamp = _verified(root, Timestamp.type, bundle.timestamp)
     snapshot: Snapshot = _named(root, Snapshot.type, bundle.snapshot, timestamp)
     targets: Targets = _named(root, Targets.type, bundle.targets, snapshot)
-    roles = {name: _named(targets, name, raw, snapshot) for name, raw in bundle.roles.items()}
-    return Chain(root, timestamp, snapshot, {**roles, Targets.type: targets}, bundle.policy)
+    return Chain(root, timestamp, snapshot, {Targets.type: targets}, b"")
+
+
+def with_roles(top: Chain, bundle: Bundle) -> Chain:
+    """Return `top`, which must be verified from `bundle` too, with the apps' roles and the policy of that bundle.
+
+    Raises:
+        StoreMisbehaved: a role is not the one that the top level names.
+    """
+    roles = {name: _named(top.targets, name, raw, top.snapshot) for name, raw in bundle.roles.items()}
+    return replace(top, roles={**roles, **top.roles}, policy_bytes=bundle.policy)
 
 
 def check_not_older(new: Chain, old: Chain) -> None:

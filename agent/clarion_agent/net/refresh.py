@@ -1,8 +1,8 @@
 """Bringing the package metadata up to date, and handing it over as one verified bundle.
 
 1. update    root, timestamp, snapshot and targets with python-tuf's client, in the cache `tuf/`
-2. fetch     the roles of this host's apps, and its environment's policy, where they have changed
-3. verify    all of it again, from the pinned root, as the core will
+2. verify    them again, from the pinned root, as the core will
+3. fetch     the roles of this host's apps, and its environment's policy, where they have changed; verify them
 4. compare   with the bundle before: nothing may be older, whatever the cache forgot
 5. hand over the bundle, in one durable step
 
@@ -34,7 +34,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 from clarion_agent.durable import make_folder
 from clarion_agent.net.fetch import Fetcher, host_trouble
 from clarion_agent.packages import BundleFile
-from clarion_agent.tuf_chain import Bundle, Chain, anchor_of, check_not_older, verify
+from clarion_agent.tuf_chain import Bundle, Chain, anchor_of, check_not_older, verify, verify_top, with_roles
 from clarion_protocol.errors import OutOfTime, StoreMisbehaved, StoreUnavailable
 from clarion_protocol.policy import MAX_POLICY_BYTES, policy_path
 from clarion_protocol.published import policy_file, role_of
@@ -65,10 +65,12 @@ def refresh(trust: Path, root: bytes, fetcher: Fetcher, wanted: Wanted) -> None:
     with _explained(), host_trouble(trust), _alone(trust / "tuf") as cache:
         file = BundleFile.below(trust)
         old = file.read(root)
-        new = _complete(_update(cache, root, fetcher), old, root, _Source(fetcher, wanted))
+        top = _update(cache, root, fetcher)
+        proven = verify_top(top, root)
+        new = _complete(top, proven, old, _Source(fetcher, wanted))
         if new == old:
             return
-        chain = verify(new, root)
+        chain = with_roles(proven, new)
         chain.policy(wanted.environment)
         if old:
             check_not_older(chain, verify(old, root))
@@ -93,9 +95,8 @@ def _update(cache: Path, root: bytes, fetcher: Fetcher) -> Bundle:
     )
 
 
-def _complete(top: Bundle, old: Bundle | None, root: bytes, source: _Source) -> Bundle:
+def _complete(top: Bundle, chain: Chain, old: Bundle | None, source: _Source) -> Bundle:
     """Return `top` with the app roles and the policy that it names, taken from `old` where they are the same."""
-    chain = verify(top, root)
     known = old or top
     roles = {name: source.role(name, chain, known.roles.get(name)) for name in source.roles(chain)}
     return msgspec.structs.replace(top, roles=roles, policy=source.policy(chain, known.policy))
