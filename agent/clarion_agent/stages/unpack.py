@@ -97,12 +97,14 @@ def _write_frame(folders: Folders, archive: int, frame: Frame | None, files: Seq
 
 def _open_frame(archive: int, frame: Frame) -> Iterator[bytes]:
     """Return the frame's content, once its hash has been checked: no decompressor sees unsigned bytes."""
+    # Read once if it is small, as nearly all are; a large one must not fill the memory.
+    kept = list(_read_frame(archive, frame)) if frame.length <= CHUNK else None
     digest = hashlib.sha256()
-    for piece in _read_frame(archive, frame):
+    for piece in kept or _read_frame(archive, frame):
         digest.update(piece)
     if digest.hexdigest() != frame.sha256:
         raise BadContent(f"the archive's bytes {frame.offset} to {frame.offset + frame.length} differ from their hash")
-    return decompress(_read_frame(archive, frame), frame.size)
+    return decompress(kept or _read_frame(archive, frame), frame.size)
 
 
 def _read_frame(archive: int, frame: Frame) -> Iterator[bytes]:
