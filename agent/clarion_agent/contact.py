@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,8 +20,10 @@ class Contact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def note_contact(state_dir: Path, contact: Contact) -> None:
     """Leave `contact` for whoever asks; it need not survive a crash."""
     temporary = state_dir / f"{FILE}.tmp"
-    temporary.write_bytes(msgspec.json.encode(contact))
-    temporary.replace(state_dir / FILE)
+    # What only informs never ends an agent: a full disk leaves the last word standing.
+    with suppress(OSError):
+        temporary.write_bytes(msgspec.json.encode(contact))
+        temporary.replace(state_dir / FILE)
 
 
 def read_contact(state_dir: Path) -> Contact:

@@ -19,6 +19,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -187,7 +188,8 @@ class Core:
         self._floors = self._known().with_clock(beacon.time)
         # Written now and then only: a beacon comes every 30 s, and a clock set back by minutes opens nothing.
         if beacon.time - self._saved_clock >= CLOCK_STEP_S:
-            self._save(self._floors)
+            with suppress(OSError):  # a full disk must not make a host deaf; the next beacon tries again
+                self._save(self._floors)
 
     def _judge_deployment(self, envelope: bytes) -> trust.Accepted:
         floor = self._known().of(stream_named_in(envelope)).deployment

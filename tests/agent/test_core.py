@@ -819,6 +819,21 @@ def test_a_floor_that_cannot_be_written_is_an_error_and_nothing_is_begun(world: 
     assert world.core.heads()[STREAM].deployment_seq == order.seq
 
 
+def test_a_full_disk_does_not_make_a_host_deaf(world: World) -> None:
+    """A beacon whose time cannot be kept on the disk still counts."""
+
+    def fill(operation: str, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    durable.watchers.append(fill)
+    try:
+        world.send(world.beacon(shop=Head(9, 9)))
+    finally:
+        durable.watchers.remove(fill)
+
+    assert world.core.missed()
+
+
 @pytest.mark.parametrize("journal", [None, b"", b"{}", b"half of it"], ids=["none", "empty", "foreign", "damaged"])
 def test_a_drain_that_nobody_remembers_is_repaid_at_the_next_start(world: World, journal: bytes | None) -> None:
     """A host must not stay out of the balancer because its journal was lost."""

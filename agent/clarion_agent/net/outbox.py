@@ -6,6 +6,7 @@
 - Reports travel in order, and a heartbeat only when none waits: the controller takes
   nothing older than what it has.
 - A full outbox forgets its oldest step first, and outcomes last.
+- On a full disk reports wait in memory: a host must be able to say that its disk is full.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class Outbox:
         self._author = author
         self._lock = threading.Lock()
         self._waiting = _read_folder(folder)
+        self._unwritten: dict[int, bytes] = {}
         self._seq = max([_last_seq(folder), *self._waiting])
 
     def put(self, progress: Progress) -> None:
@@ -81,8 +83,7 @@ class Outbox:
         with self._drafted(progress) as draft:
             seq = self._next_seq()
             path = self._folder / f"{seq:019d}{_OUTCOME if progress.status.is_final else _STEP}"
-            _write(path, self._author.sign(draft, seq), is_durable=progress.status.is_final)
-            self._waiting[seq] = path
+            self._keep(seq, path, self._author.sign(draft, seq))
             self._make_room()
 
     def heartbeat(self) -> bytes | None:
@@ -109,28 +110,41 @@ class Outbox:
         """Return the oldest reports above the sequence number `after`, with their numbers."""
         with self._lock:
             chosen = [(seq, path) for seq, path in self._waiting.items() if seq > after][:limit]
-            return [(seq, path.read_bytes()) for seq, path in chosen]
+            return [(seq, self._unwritten.get(seq) or path.read_bytes()) for seq, path in chosen]
 
     def acknowledge(self, seq: int) -> None:
         """Forget all reports up to `seq`: the controller has them."""
         with self._lock:
             for known in [known for known in self._waiting if known <= seq]:
-                self._waiting.pop(known).unlink(missing_ok=True)
+                self._forget(known)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def _next_seq(self) -> int:
         self._seq = max(self._seq + 1, time.time_ns() // 1_000_000)
-        # Not synced: only a clock that was set back *and* a power cut could make this matter.
-        (self._folder / _SEQ_FILE).write_text(str(self._seq), "ascii")
+        # Neither synced nor insisted on: only a clock that was set back *and* a restart could make this matter.
+        with suppress(OSError):
+            (self._folder / _SEQ_FILE).write_text(str(self._seq), "ascii")
         return self._seq
+
+    def _keep(self, seq: int, path: Path, envelope: bytes) -> None:
+        try:
+            _write(path, envelope, is_durable=path.suffix == _OUTCOME)
+        except OSError as error:
+            self._unwritten[seq] = envelope
+            _log.warning("outbox.unwritten", seq=seq, error=str(error))
+        self._waiting[seq] = path
+
+    def _forget(self, seq: int) -> None:
+        self._unwritten.pop(seq, None)
+        self._waiting.pop(seq).unlink(missing_ok=True)
 
     def _make_room(self) -> None:
         while len(self._waiting) > MAX_REPORTS:
             steps = (seq for seq, path in self._waiting.items() if path.suffix == _STEP)
             oldest = next(steps, next(iter(self._waiting)))
-            self._waiting.pop(oldest).unlink(missing_ok=True)
+            self._forget(oldest)
             _log.warning("outbox.full", forgotten=oldest, kept=len(self._waiting))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.effort import examples
 
+from clarion_agent import durable
 from clarion_agent.net.outbox import MAX_REPORTS, Author, Outbox, count_waiting
 from clarion_protocol.documents import Facts, Progress, Running
 from clarion_protocol.keys import SigningKey
@@ -132,6 +134,26 @@ def test_an_outbox_full_of_outcomes_forgets_the_oldest(tmp_path: Path) -> None:
         outbox.put(progress(HostStatus.FAILED, str(number)))
     assert read_all(outbox)[0] == "1"
     assert len(outbox) == MAX_REPORTS
+
+
+def test_on_a_full_disk_reports_wait_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose disk is full still says what it came to, and that it lives."""
+
+    def fill(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    outbox = outbox_in(tmp_path)
+    with monkeypatch.context() as disk:
+        for name in ("write_text", "write_bytes"):
+            disk.setattr(Path, name, fill)
+        disk.setattr(durable, "write_new", fill)
+        outbox.put(progress(HostStatus.PULLING, "a step"))
+        outbox.put(progress(HostStatus.FAILED, "an outcome"))
+        assert read_all(outbox) == ["a step", "an outcome"]
+        outbox.acknowledge(outbox.waiting()[-1][0])
+        assert outbox.heartbeat() is not None
+    outbox.put(progress(HostStatus.STAGED, "later"))
+    assert read_all(outbox) == read_all(outbox_in(tmp_path)) == ["later"]
 
 
 def test_half_written_files_are_swept_away(tmp_path: Path) -> None:
