@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -58,16 +58,14 @@ def initialise(home: Path, name: str, address: str, environments: Sequence[str])
     """
     _check_names(name, address, environments)
     home = home.absolute()
-    _check_free(home)
+    check_free(home)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home.parent) as work:
+        with tempfile.TemporaryDirectory(prefix=f".{home.name}-", dir=home if home.is_dir() else home.parent) as work:
             new = Path(work) / "home"
             new.mkdir(mode=0o750)
             _fill(new, name, address, environments)
-            _take_over(home, new)
-            new.replace(home)
-            sync_folder(home.parent)
+            _move(new, home)
     except OSError as error:
         raise BadConfig(
             f"{home} cannot be made: {error.strerror or error}", hint="Choose another folder, or run it with sudo."
@@ -193,21 +191,39 @@ def _check_environment(environment: str) -> None:
         raise BadConfig(f"{environment[:80]!r} cannot be the name of an environment", hint=_NAME_HINT)
 
 
-def _check_free(home: Path) -> None:
+def check_free(home: Path) -> None:
+    """Return if a cluster can be made in the folder `home`.
+
+    Raises:
+        BadConfig: something is there already.
+    """
     if (home / "fleet.toml").exists() or (home / "keys").exists():
         raise BadConfig(
-            f"there is a cluster in {home} already", hint="Its keys cannot be made again. Choose another folder."
+            f"there is a cluster in {home} already",
+            hint="Its keys cannot be made again: choose another folder. 'clarion init -e ENV' adds an environment.",
         )
-    if home.is_symlink() or (home.exists() and not home.is_dir()) or (home.is_dir() and any(home.iterdir())):
+    if home.is_symlink() or (home.exists() and not home.is_dir()) or (home.is_dir() and any(_contents(home))):
         raise BadConfig(f"{home} is not an empty folder", hint="Choose a folder that is empty or does not exist.")
 
 
-def _take_over(home: Path, new: Path) -> None:
-    """Give the new folder the owner and the mode of the empty one that it replaces, which a package made."""
+def _contents(home: Path) -> Iterator[Path]:
+    return (path for path in home.iterdir() if path.name != "lost+found")  # a disk that was made for us has one
+
+
+def _move(new: Path, home: Path) -> None:
+    """Put the whole cluster in its place; a folder that was prepared stays, as its parent may be somebody else's."""
     if not home.exists():
+        new.replace(home)
+        sync_folder(home.parent)
         return
-    status = home.stat()
-    for path in (new, *new.rglob("*")):
-        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+    _hand_over(new, home.stat())
+    for name in ("store", "keys", "fleet.toml"):
+        (new / name).replace(home / name)
+    sync_folder(home)
+
+
+def _hand_over(new: Path, status: os.stat_result) -> None:
+    """Give everything in the new folder to the owner of the one that was prepared."""
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        for path in new.rglob("*"):
             shutil.chown(path, status.st_uid, status.st_gid)
-    new.chmod(status.st_mode & 0o7777)

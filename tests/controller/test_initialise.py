@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,31 @@ def test_an_empty_folder_that_was_prepared_keeps_its_owner_and_mode(tmp_path: Pa
     owners = {(path.lstat().st_uid, path.lstat().st_gid) for path in (home, *home.rglob("*"))}
     assert owners == {(12345, 54321)}
     assert stat.S_IMODE(home.stat().st_mode) == 0o755
+
+
+@pytest.fixture
+def prepared() -> Iterator[Path]:
+    """Yield an empty folder that is ours, in one that is not; nobody's parent folders may be pytest's."""
+    with tempfile.TemporaryDirectory() as parent:
+        home = Path(parent) / "home"
+        home.mkdir()
+        Path(parent).chmod(0o755)
+        os.chown(home, 12345, -1)
+        os.seteuid(12345)
+        try:
+            yield home
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_prepared_folder_is_enough_for_its_owner(prepared: Path) -> None:
+    """The controller's user may not write beside its home, and the home may be where a disk is mounted."""
+    (prepared / "lost+found").mkdir()
+    before = prepared.stat().st_ino
+    made_in(prepared)
+    assert {path.name for path in prepared.iterdir()} == {"store", "keys", "fleet.toml", "lost+found"}
+    assert prepared.stat().st_ino == before
 
 
 def test_a_failure_half_way_leaves_nothing(tmp_path: Path) -> None:

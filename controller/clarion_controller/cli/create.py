@@ -10,7 +10,7 @@ import typer
 from clarion_controller.cli import options
 from clarion_controller.cli.place import DEFAULT_HOME, place_of
 from clarion_controller.cli.show import say
-from clarion_controller.initialise import Initialised, add_environment, initialise
+from clarion_controller.initialise import Initialised, add_environment, check_free, initialise
 from clarion_protocol.errors import BadConfig
 
 FIRST_ENVIRONMENT = "production"
@@ -34,6 +34,7 @@ def init(
     if address is None and environment and (home / "fleet.toml").exists():
         _add_environments(home, environment)
     elif address is None:
+        check_free(home)
         raise BadConfig("a new cluster needs an address", hint="Add --address HOST: what agents connect to.")
     else:
         _say_what_was_made(initialise(home, name, address, environment or [FIRST_ENVIRONMENT]), name)
