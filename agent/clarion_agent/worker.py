@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,9 @@ from clarion_protocol.errors import NothingToGoBackTo
 from clarion_protocol.words import HostStatus, release_id
 
 log_to = structlog.get_logger(__name__)
+
+# After this agent itself failed in the middle of a switch: a full disk may have room again.
+REPAY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,17 @@ class AppWorker:
     def _live(self) -> None:
         with contextlib.suppress(SystemExit):  # the stopper's way to leave a step without undoing it
             self._guarded(self._take_up)
-            while (chosen := self._choose()) is not None:
-                self._guarded(partial(self._carry_out, *chosen))
+            while not self._is_stopping:
+                self._guarded(self._turn)
         with self._changed:
             self._has_ended = True
             self._changed.notify_all()
 
-    def _choose(self) -> tuple[Move, Task] | None:
+    def _turn(self) -> None:
+        if chosen := self._choose():
+            chosen()
+
+    def _choose(self) -> Callable[[], None] | None:
         """Wait for something to do and return it, or None at the end."""
         with self._changed:
             self._doing = None
@@ -114,11 +122,21 @@ class AppWorker:
                 move = self._next_move()
                 if self._task is not None and move is not Move.REST:
                     self._stopper, self._doing = Stopper(), (move, self._task)
-                    return self._doing
+                    return partial(self._carry_out, *self._doing)
                 self._is_idle = True
                 self._changed.notify_all()
-                self._changed.wait()
+                if not self._changed.wait(REPAY_S if self._is_in_debt() else None):
+                    self._stopper, self._is_idle = Stopper(), False
+                    return self._repay
             return None
+
+    def _is_in_debt(self) -> bool:
+        """Return whether something that was begun is neither finished nor undone, or nobody can say."""
+        try:
+            intent = self._folder.journal.read()
+        except OSError:
+            return True
+        return intent is not None and not intent.is_done
 
     def _next_move(self) -> Move:
         task = self._task
@@ -200,6 +218,10 @@ class AppWorker:
         intent = self._folder.journal.read()
         if intent and intent.outcome and self._task and intent.digest == self._task.digest:
             self._report(self._task, Ending(intent.outcome, intent.reason, intent.error))
+
+    def _repay(self) -> None:
+        """Finish or undo what this agent failed in; it has said that it failed, so no lease counts any more."""
+        recover(self._folder, self._host, self._stopper, math.inf)
 
     def _recover(self) -> Ending | None:
         return recover(self._folder, self._host, self._stopper, self._clock())

@@ -799,6 +799,51 @@ def test_an_agent_that_fails_itself_tries_again_at_the_next_order(world: World) 
     assert not (world.app / "draining").exists()
 
 
+def test_an_agent_that_failed_itself_repays_without_an_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk has room again a drained host comes back by itself, and says how it stands."""
+    monkeypatch.setattr("clarion_agent.worker.REPAY_S", 0.1)
+    world.deploy(world.publish("1.0.0", 1))
+    is_full = False
+
+    def fill(operation: str, path: Path) -> None:
+        nonlocal is_full
+        is_full = is_full or path.name == "draining"
+        if is_full and threading.current_thread().name.startswith("app "):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    durable.watchers.append(fill)
+    try:
+        world.deploy(world.publish("2.0.0", 2))
+    finally:
+        durable.watchers.remove(fill)
+    assert (world.last().status, world.last().error) == (HostStatus.FAILED, "host.no_space")
+
+    deadline = time.monotonic() + 10
+    while world.last().status is not HostStatus.ROLLED_BACK and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+    assert world.last().status is HostStatus.ROLLED_BACK
+    assert world.current() == world.services.runs == "1-1.0.0"
+    assert not (world.app / "draining").exists()
+    assert world.services.restarts == ["1-1.0.0"]
+
+
+def test_a_journal_that_the_disk_does_not_give_does_not_end_the_worker(world: World) -> None:
+    """It is reported, and the next order is followed when the disk works again."""
+    world.deploy(world.publish("1.0.0", 1))
+    journal = world.app / "state/journal.json"
+    journal.unlink()
+    journal.mkdir()
+    world.deploy(world.publish("2.0.0", 2))
+    assert (world.last().status, world.last().error) == (HostStatus.FAILED, "host")
+    journal.rmdir()
+
+    world.deploy(world.publish("3.0.0", 3))
+
+    assert world.last().status is HostStatus.COMMITTED
+    assert world.current() == "3-3.0.0"
+
+
 def test_a_floor_that_cannot_be_written_is_an_error_and_nothing_is_begun(world: World) -> None:
     """What cannot be remembered is not acted on."""
     order = world.order(world.publish("1.0.0", 1))
