@@ -20,7 +20,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -89,6 +90,7 @@ class Rollouts:
         self.refused: Counter[str] = Counter()
         self._heard: dict[str, float] = {}
         self._listening_since = self._last_turn = self._now
+        self._is_reconciled = False
 
     @property
     def _now(self) -> float:
@@ -96,19 +98,24 @@ class Rollouts:
 
     async def run(self, inbox: Inbox) -> None:
         """Take turns until cancelled; a turn that fails changed nothing and is taken again."""
-        self.resume()
+        is_resumed, arrived = False, list[Inbound]()
         while True:
-            arrived = await inbox.take(TICK)
             try:
+                if not is_resumed:
+                    self.resume()
+                    is_resumed = True
                 self.turn(arrived)
             except Exception:  # noqa: BLE001 (outermost loop: a full disk must not end the controller)
                 _log.exception("rollout.turn_failed")
                 await asyncio.sleep(TICK)
+            arrived = await inbox.take(TICK)
 
     def turn(self, arrived: Iterable[Inbound]) -> None:
         """Listen to what hosts said, decide, do it, answer. THE LIST."""
         now = self._now
         self._note_sleep(now)
+        if not self._is_reconciled:
+            self._reconcile(now)
         collected = collect(arrived, self._roster, self._settings.signer.cluster, now)
         self._record_reports(collected, now)
         self._acknowledge(collected)
@@ -159,24 +166,36 @@ class Rollouts:
         """Bring a new host to what runs in its environment."""
         now = self._now
         self._heard[host.id] = now
-        self._add(host, now)
+        with self._made_up_for():
+            self._add(host, now)
         self._advance(now)
 
     def host_left(self, host: Host) -> None:
         """Expect nothing more of a host that was taken out of the fleet."""
         left = HostRemoved(at=self._now, host=host.id)
-        self._record([(walk, [left]) for walk in self.streams.walks() if host.id in walk.state.hosts])
         self._heard.pop(host.id, None)
+        with self._made_up_for():
+            self._record([(walk, [left]) for walk in self.streams.walks() if host.id in walk.state.hosts])
         self._advance(self._now)
 
+    @contextmanager
+    def _made_up_for(self) -> Iterator[None]:
+        """Let the next turn make up for what fails here: the roster has it already."""
+        try:
+            yield
+        except Exception:
+            self._is_reconciled = False
+            raise
+
     def _reconcile(self, now: float) -> None:
-        """Make up for what a crash cut off between the roster and the deployments."""
+        """Make up for what a crash or a full disk cut off between the roster and the deployments."""
         for environment in self._roster.environments():
             for host in self._roster.of(environment):
                 self._add(host, now)
         for walk in self.streams.walks():
             gone = [id_ for id_ in walk.state.hosts if self._roster.get(id_) is None]
             self._record([(walk, [HostRemoved(at=now, host=id_) for id_ in gone])])
+        self._is_reconciled = True
 
     def _add(self, host: Host, now: float) -> None:
         if not self._settings.expects(host.environment, host.name):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from tests.controller.fake_fleet import Faults, fleet_of
 
 from clarion_controller.api.orders import abort, pause, resume
 from clarion_controller.gateway.gateway import Inbound
+from clarion_controller.inbox import Inbox
 from clarion_controller.state.events import Signalled
 from clarion_protocol import strict_json
 from clarion_protocol.documents import Head
@@ -304,6 +307,48 @@ def test_after_a_restart_what_is_outstanding_is_said_again(tmp_path: Path) -> No
     told = [event for event in fleet.log.events_of(walk.state.deployment.id) if isinstance(event, Signalled)]
     assert [event.verb for event in told] == [Verb.STAGE, Verb.STAGE]
     assert told[0].seq < told[1].seq
+
+
+def test_a_join_that_a_full_disk_cut_off_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enrolled, but the deployments could not be told: the next turn tells them, and needs no restart."""
+    fleet = fleet_of(tmp_path, 2)
+    walk = fleet.run(fleet.deploy())
+    fleet.step()
+
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(fleet.rollouts, "_write", fill)
+        with pytest.raises(OSError, match="No space"):
+            fleet.join("web-0003")
+    joiner = fleet.named("web-0003")
+    fleet.run(walk, until=lambda: joiner.status is HostStatus.COMMITTED, limit=200)
+
+
+def test_a_full_disk_at_the_start_does_not_end_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is outstanding is said again as soon as it can be recorded."""
+    fleet = fleet_of(tmp_path, 1)
+    resume_really = fleet.rollouts.resume
+    tries: list[str] = []
+
+    async def play() -> None:
+        resumed = asyncio.Event()
+
+        def resume_at_last() -> None:
+            tries.append("resume")
+            if len(tries) == 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            resume_really()
+            resumed.set()
+
+        monkeypatch.setattr(fleet.rollouts, "resume", resume_at_last)
+        running = asyncio.create_task(fleet.rollouts.run(Inbox()))
+        await asyncio.wait_for(resumed.wait(), 10)
+        running.cancel()
+
+    asyncio.run(play())
+    assert len(tries) == 2
 
 
 def test_a_join_that_a_crash_cut_off_is_made_up_for(tmp_path: Path) -> None:
