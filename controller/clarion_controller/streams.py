@@ -25,6 +25,8 @@ from clarion_protocol.errors import BadEnvelope
 from clarion_protocol.words import DeploymentStatus, Verb
 
 MAX_LOOKED_AT = 50
+# Streams that only hosts know of: those of a log that was lost, or the inventions of one that lies.
+MAX_CLAIMED = 1_000
 
 _log = structlog.get_logger(__name__)
 
@@ -127,9 +129,11 @@ class Streams:
         """Take note of what a host has accepted: after a restored backup, hosts know more than the log."""
         for stream, head in heads.items():
             if stream.startswith(f"{environment}/"):
-                seen = self._claimed.get(stream, Head())
-                if head.deployment_seq > max(seen.deployment_seq, self._heads.get(stream, 0)):
-                    _log.warning("stream.forgotten", stream=stream, known=self._heads.get(stream, 0), claimed=head)
+                seen, known = self._claimed.get(stream, Head()), self._heads.get(stream, 0)
+                if stream not in self._claimed and stream not in self._heads and len(self._claimed) >= MAX_CLAIMED:
+                    continue
+                if head.deployment_seq > known >= seen.deployment_seq:
+                    _log.warning("stream.forgotten", stream=stream, known=known, claimed=head)
                 self._claimed[stream] = Head(
                     max(seen.deployment_seq, head.deployment_seq), max(seen.signal_seq, head.signal_seq)
                 )

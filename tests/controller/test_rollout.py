@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.event import listen
+from structlog.testing import capture_logs
 from tests.controller.fake_fleet import Faults, fleet_of
 
 from clarion_controller.api.orders import abort, pause, resume
 from clarion_controller.gateway.gateway import Inbound
 from clarion_controller.inbox import Inbox
 from clarion_controller.state.events import Signalled
+from clarion_controller.streams import MAX_CLAIMED
 from clarion_protocol import strict_json
 from clarion_protocol.documents import Head
 from clarion_protocol.wire import Ask, Up
@@ -224,6 +226,22 @@ def test_one_lying_host_cannot_push_the_numbers_out_of_reach(tmp_path: Path) -> 
     lie = strict_json.dumps(Ask({"production/shop": Head(2**62, 2**62)}))
     fleet.rollouts.turn([Inbound(liar.id, Up.ASK, lie)])
     assert fleet.run(fleet.deploy("1.2.0")).state.status is DeploymentStatus.SUCCEEDED
+
+
+def test_one_lying_host_cannot_fill_the_memory_or_the_log(tmp_path: Path) -> None:
+    """Streams that it invents are remembered up to a bound, and what a real one is said to be is logged once."""
+    fleet = fleet_of(tmp_path, 1)
+    fleet.run(fleet.deploy())
+    liar = fleet.named("web-0001")
+    claims = [{f"production/x{number}": Head(1, 1)} for number in range(MAX_CLAIMED + 10)]
+    claims += [{"production/shop": Head(number, 1)} for number in range(10, 20)]
+    with capture_logs() as logged:
+        fleet.rollouts.turn([Inbound(liar.id, Up.ASK, strict_json.dumps(Ask(heads))) for heads in claims])
+    said = [entry["stream"] for entry in logged if entry["event"] == "stream.forgotten"]
+    assert len(said) <= MAX_CLAIMED + 1
+    assert said.count("production/shop") == 1
+    assert fleet.rollouts.streams.next_deployment_seq("production/shop") == 20
+    assert fleet.rollouts.streams.next_deployment_seq(f"production/x{MAX_CLAIMED + 9}") == 1
 
 
 def test_a_host_cannot_speak_for_another(tmp_path: Path) -> None:
