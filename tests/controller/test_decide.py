@@ -13,6 +13,7 @@ from clarion_controller.state.apply import apply
 from clarion_controller.state.events import Halted, HostBack, HostLost, Paused, Resumed, Signalled, StatusChanged
 from clarion_controller.state.rollout_state import HostState, RolloutState
 from clarion_protocol.documents import Plan
+from clarion_protocol.errors import Interrupted
 from clarion_protocol.words import DeploymentStatus, HostStatus, Verb
 
 NOW = 1000.0
@@ -126,6 +127,22 @@ HALTED = "web-0 failed"
 def test_what_is_decided(state: RolloutState, decided: list[str]) -> None:
     """Each situation has its actions."""
     assert in_short(state, moment(state)) == decided
+
+
+@pytest.mark.parametrize(
+    ("told", "failed"),
+    [
+        pytest.param(Verb.ABORT, False, id="it was told to go back"),
+        pytest.param(Verb.LEASE, True, id="nobody told it: its agent was stopped and its lease ran out"),
+    ],
+)
+def test_a_host_that_was_told_to_go_back_did_not_fail(told: Verb, *, failed: bool) -> None:
+    """An abort in the danger zone is shown as what it is, and counts against no limit."""
+    host = replace(BACK, told=told, error=Interrupted.code)
+    assert host.has_failed is failed
+    assert in_short(situation(host, COMMITTED), moment(situation(host, COMMITTED))) == (
+        ["Halted"] if failed else ["degraded"]
+    )
 
 
 def test_silence_makes_a_host_lost_and_a_word_brings_it_back() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from clarion_controller.api.answers import DeploymentAnswer
+from clarion_controller.api.answers import DeploymentAnswer, HostProgress
 from clarion_controller.cli.show import count, one_line, short
+from clarion_protocol.errors import Interrupted
 from clarion_protocol.words import DeploymentStatus, ExitCode, HostStatus
 
 EXIT_CODES = {
@@ -51,8 +52,14 @@ def trouble(deployment: DeploymentAnswer) -> list[str]:
     for host in deployment.hosts:
         if host.status in (HostStatus.FAILED, HostStatus.ROLLED_BACK, HostStatus.UNREACHABLE):
             why = f": {one_line(host.reason)}" if host.reason else ""
-            lines.append(f"{host.name} is {host.status.value.replace('_', ' ')}{why}")
+            lines.append(f"{host.name} {_stands(host)}{why}")
     return lines
+
+
+def _stands(host: HostProgress) -> str:
+    if host.status is HostStatus.ROLLED_BACK and host.error == Interrupted.code:
+        return "went back in the middle of its switch"
+    return f"is {host.status.value.replace('_', ' ')}"
 
 
 def _committed(deployment: DeploymentAnswer) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from clarion_protocol.documents import Deployment
+from clarion_protocol.errors import Interrupted
 from clarion_protocol.words import DeploymentStatus, HostStatus, Verb
 
 
@@ -31,8 +32,14 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_failed(self) -> bool:
-        """Whether this host tried and is not on the new release."""
-        return self.status in (HostStatus.FAILED, HostStatus.ROLLED_BACK)
+        """Whether this host tried and is not on the new release, though nobody called it off."""
+        return self.status in (HostStatus.FAILED, HostStatus.ROLLED_BACK) and not self.was_called_off
+
+    @property
+    def was_called_off(self) -> bool:
+        """Whether this host went back in the middle of its switch because it was told to."""
+        is_back = self.status is HostStatus.ROLLED_BACK and self.error == Interrupted.code
+        return is_back and self.told in (Verb.ABORT, Verb.ROLLBACK)
 
     @property
     def is_done(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from clarion_controller.cli.verdict import exit_code, next_step, sentence, trouble
 from clarion_protocol.words import DeploymentStatus, ExitCode, HostStatus
@@ -57,3 +58,12 @@ def test_only_hosts_that_need_somebody_are_trouble() -> None:
         reason_2="not heard of for 2 min",
     )
     assert trouble(deployment) == ["web-2 is unreachable: not heard of for 2 min", "web-3 is rolled back"]
+
+
+def test_a_host_that_was_called_off_is_shown_as_that() -> None:
+    """Nobody looks for a defect in a host that did what it was told."""
+    deployment = progress(DeploymentStatus.ABORTED, HostStatus.ROLLED_BACK)
+    told = replace(deployment.hosts[0], error="host.interrupted", reason="aborted by ada; back on 1-1.0.0")
+    assert trouble(replace(deployment, hosts=[told])) == [
+        "web-1 went back in the middle of its switch: aborted by ada; back on 1-1.0.0"
+    ]
