@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -223,12 +224,15 @@ class FakeFleet:
         self.broadcasts: list[bytes] = []
         self.most_in_change = 0
         (folder / "clarion.db").write_bytes(empty_database())
+        self.close: Callable[[], object] = lambda: None
         self.start_controller()
 
     def start_controller(self) -> None:
         """Start the controller, or start it again from what it has recorded."""
-        self.database = open_database(self.folder / "clarion.db")
-        database = self.database
+        self.close()
+        database = self.database = open_database(self.folder / "clarion.db")
+        # Closed with the fleet at the latest: an open database that is forgotten is a warning, thus a failure.
+        self.close = weakref.finalize(self, database.dispose)
         self.log = StateLog(database)
         self.roster = Roster(database, self.log, self.clock)
         self.rollouts = Rollouts(self.settings, self.log, self.roster, self)

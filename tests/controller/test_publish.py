@@ -266,7 +266,8 @@ def test_freshening_what_is_fresh_writes_nothing(cluster: Cluster) -> None:
 
 def test_each_role_is_renewed_at_its_own_age(cluster: Cluster) -> None:
     """Timestamp hourly, snapshot daily, the rest after a third of their life."""
-    cluster.publish("1.0.0")
+    built = cluster.build("1.0.0")
+    publish(cluster.home, built.package, built.manifest, NOW)
     freshen = cluster.repository.freshen
     assert freshen(NOW + timedelta(hours=1, minutes=1)).renewed == ["timestamp"]
     assert set(freshen(NOW + timedelta(days=1, hours=1)).renewed) == {"snapshot", "timestamp"}
