@@ -149,7 +149,7 @@ class Core:
         return what_runs(self._host)
 
     def _offer_deployment(self, envelope: bytes) -> None:
-        accepted = self._judge_deployment(envelope)
+        accepted = self._judge_deployment(envelope, self._standpoint())
         if accepted.is_repeat:
             return
         stream, digest = accepted.deployment.stream, accepted.floor.digest
@@ -191,13 +191,14 @@ class Core:
             with suppress(OSError):  # a full disk must not make a host deaf; the next beacon tries again
                 self._save(self._floors)
 
-    def _judge_deployment(self, envelope: bytes) -> trust.Accepted:
+    def _judge_deployment(self, envelope: bytes, at: Standpoint) -> trust.Accepted:
         floor = self._known().of(stream_named_in(envelope)).deployment
-        return trust.accept_deployment(envelope, self._standpoint(), floor)
+        return trust.accept_deployment(envelope, at, floor)
 
     def _believe_again(self, digest: str) -> None:
+        at = self._standpoint()  # may ask the store, for minutes: not while every message waits for the lock
         with self._lock:
-            self._judge_deployment(self._envelopes.read(digest))
+            self._judge_deployment(self._envelopes.read(digest), at)
 
     def _hand_over(self, stream: str) -> None:
         worker = self._worker_of(self._deployments[stream].app)

@@ -21,11 +21,13 @@ from clarion_protocol.errors import (
     NotAuthorised,
     OutOfTime,
     StaleSequence,
+    StoreUnavailable,
     TrustStateLost,
     WrongAddress,
 )
 from clarion_protocol.manifest import Manifest
 from clarion_protocol.manifest_file import read_manifest, write_manifest
+from clarion_protocol.policy import Policy
 from clarion_protocol.words import HostStatus, Stage, Verb
 
 ALL_STAGES = [
@@ -134,6 +136,34 @@ def test_a_pause_takes_the_lease_back_and_the_next_lease_goes_on(world: World) -
     world.send(world.signal(order, Verb.LEASE))
     world.settle()
 
+    assert world.last().status is HostStatus.COMMITTED
+
+
+def test_a_slow_store_does_not_make_a_host_deaf(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an app's thread asks for the policy, messages are taken and systemd is told that the agent lives."""
+    order = world.order(world.publish("1.0.0", 1))
+    world.send(order)
+    world.send(world.signal(order, Verb.STAGE))
+    world.settle()
+    gate = Gate()
+
+    def policy(environment: str) -> Policy:
+        if threading.current_thread().name.startswith("app ") and not gate.opened.is_set():
+            raise StoreUnavailable("nothing was fetched yet")
+        return world.policy
+
+    monkeypatch.setattr(world.book, "policy", policy)
+    world.store.on_refresh = gate
+    world.send(world.signal(order, Verb.LEASE))
+    assert gate.reached.wait(10)
+    asks = threading.Thread(target=world.core.heads, daemon=True)
+    asks.start()
+    asks.join(2)
+    is_deaf = asks.is_alive()
+    gate.opened.set()
+    world.settle()
+
+    assert not is_deaf
     assert world.last().status is HostStatus.COMMITTED
 
 
@@ -550,6 +580,26 @@ def test_what_cannot_be_trusted_is_refused_and_changes_nothing(
     _heal(world)
     world.deploy(world.publish("3.0.0", 3))
     assert world.current() == "3-3.0.0"
+
+
+def test_a_unit_that_is_not_allowed_any_more_is_noticed_before_anything_switches(world: World) -> None:
+    """Also if the release is unpacked here already, from a time when it was."""
+    old = world.publish("1.0.0", 1)
+    world.deploy(old)
+    world.deploy(world.publish("2.0.0", 2))
+    allowed = world.config
+    world.config = msgspec.structs.replace(allowed, app={})
+    world.restart_agent()
+    world.deploy(old)
+
+    assert (world.last().status, world.last().error) == (HostStatus.FAILED, "host.unit_not_allowed")
+    assert world.last().reason.endswith("nothing was changed")
+    assert HostStatus.DRAINING not in world.statuses()[-4:]
+    assert world.current() == world.services.runs == "2-2.0.0"
+    world.config = allowed
+    world.restart_agent()
+    world.deploy(old)
+    assert world.current() == "1-1.0.0"
 
 
 def _with_other_unit() -> dict[str, str]:
