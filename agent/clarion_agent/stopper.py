@@ -11,6 +11,7 @@ class Stopper:
     """How an attempt is told to end early; every wait of a step goes through it."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._told = threading.Event()
         self._reason = ""
         self._agent_stops = False
@@ -18,20 +19,23 @@ class Stopper:
 
     def interrupt(self, reason: str) -> None:
         """Make the next `check` raise, unless the attempt is already being undone."""
-        if not self._is_deaf:
-            self._reason = reason
-            self._told.set()
+        with self._lock:
+            if not self._is_deaf:
+                self._reason = reason
+                self._told.set()
 
     def stop_agent(self) -> None:
         """Make the attempt's thread end where it is; the journal says where to go on."""
-        self._agent_stops = True
-        self._told.set()
+        with self._lock:
+            self._agent_stops = True
+            self._told.set()
 
     def ignore_interrupts(self) -> None:
         """From now on only the agent's own end stops this attempt: an undo is not interrupted."""
-        self._is_deaf = True
-        if not self._agent_stops:
-            self._told.clear()
+        with self._lock:
+            self._is_deaf = True
+            if not self._agent_stops:
+                self._told.clear()
 
     def check(self) -> None:
         """Return if the attempt may go on.
