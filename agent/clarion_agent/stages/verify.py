@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from clarion_agent.attempt import Staging
+from clarion_agent.stages.restart import allowed_units
 from clarion_protocol.errors import BadContent, NetworkError, OutOfTime, WrongAddress
 from clarion_protocol.policy import Policy
 from clarion_protocol.published import Release
@@ -36,12 +37,15 @@ def do(staging: Staging) -> None:
     Raises:
         SignalError: the order is not believed any more.
         PackageError: repository, manifest and order do not agree.
+        UnitNotAllowed: the release wants to restart what this host does not allow.
     """
     staging.believe()
     target = target_of(staging)
     manifest = staging.manifest
     if manifest is None:
-        return  # the release is unpacked here already, from a manifest that was compared then
+        # Unpacked here already, from a manifest that was compared then; what it may restart can be less now.
+        allowed_units(staging.host.config, staging.folder.config_of(staging.release))
+        return
     named = (manifest.app, manifest.version, manifest.archive.length, manifest.archive.sha256)
     if named != (staging.deployment.app, staging.deployment.version, target.length, target.sha256):
         raise BadContent("the manifest belongs to another package")
