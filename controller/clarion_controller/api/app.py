@@ -12,6 +12,7 @@ from litestar import Litestar, Request, delete, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from sqlalchemy.exc import OperationalError
 
 from clarion_controller.api.answers import (
     DeploymentAnswer,
@@ -24,7 +25,7 @@ from clarion_controller.api.answers import (
     PlanRequest,
     StreamAnswer,
 )
-from clarion_controller.api.errors import answer_clarion, answer_fault, answer_http
+from clarion_controller.api.errors import answer_clarion, answer_database, answer_fault, answer_http
 from clarion_controller.api.orders import abort, pause, resume
 from clarion_controller.api.views import Views
 from clarion_controller.cluster import Cluster
@@ -182,7 +183,12 @@ def create_app(desk: Desk) -> Litestar:
     return Litestar(
         [fleet, hosts, revoke_host, invite, plan, order, deployments, deployment, give_order, logs, status],
         dependencies={"desk": Provide(the_desk)},
-        exception_handlers={ClarionError: answer_clarion, HTTPException: answer_http, Exception: answer_fault},
+        exception_handlers={
+            ClarionError: answer_clarion,
+            HTTPException: answer_http,
+            OperationalError: answer_database,
+            Exception: answer_fault,
+        },
         openapi_config=None,
         request_max_body_size=MAX_BODY,
         logging_config=None,

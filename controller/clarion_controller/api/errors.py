@@ -7,9 +7,10 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from sqlalchemy.exc import OperationalError
 
 from clarion_controller.api.answers import ErrorAnswer
-from clarion_protocol.errors import Blocked, ClarionError, OperatorError, UnknownName
+from clarion_protocol.errors import Blocked, ClarionError, NoSpace, OperatorError, UnknownName
 
 _log = structlog.get_logger(__name__)
 
@@ -29,6 +30,17 @@ def answer_http(_: _Request, error: HTTPException) -> Response[ErrorAnswer]:
     message = f"{error.detail} ({details})" if details else error.detail
     hint = "Run 'clarion --version' here and on the controller: they may differ."
     return Response(ErrorAnswer(OperatorError.code, message, hint), status_code=error.status_code)
+
+
+def answer_database(request: _Request, error: OperationalError) -> Response[ErrorAnswer]:
+    """Answer that the log of events cannot be written, which is first of all a disk that is full."""
+    reason = str(error.orig)
+    if "full" not in reason:
+        return answer_fault(request, error)
+    _log.error("api.disk_full", reason=reason)
+    message = f"the controller cannot write its state ({reason}); nothing was changed"
+    hint = "On the controller, 'df -h' shows what is full; make room and try again."
+    return Response(ErrorAnswer(NoSpace.code, message, hint), status_code=507)
 
 
 def answer_fault(_: _Request, error: Exception) -> Response[ErrorAnswer]:
