@@ -82,9 +82,10 @@ class Roster:
     def heard(self, word: HostWord) -> None:
         """Keep in memory what the log has recorded of a host's newest report."""
         if host := self._hosts.get(word.host):
-            self._hosts[word.host] = replace(
-                host, report_seq=word.report.seq, last_seen=word.at, last_report=word.report
-            )
+            report = word.report
+            if report.facts is None and host.last_report:  # only heartbeats bring them
+                report = msgspec.structs.replace(report, facts=host.last_report.facts)
+            self._hosts[word.host] = replace(host, report_seq=report.seq, last_seen=word.at, last_report=report)
 
     def invite(self, invitation: Invitation, id_: str) -> None:
         """Record an invitation; only the hash of its secret is kept."""

@@ -15,6 +15,8 @@ from clarion_controller.gateway.enrol import Invitation
 from clarion_controller.state.database import open_database
 from clarion_controller.state.log import StateLog
 from clarion_controller.state.roster import Roster
+from clarion_controller.state.rows import HostWord
+from clarion_protocol.documents import Facts, Report
 from clarion_protocol.errors import JoinRefused
 from clarion_protocol.invite import JoinRequest
 from clarion_protocol.words import new_id
@@ -125,3 +127,16 @@ def test_a_name_may_exist_once_in_each_environment(roster: Roster) -> None:
     roster.admit(request(), INVITATION)
     roster.admit(msgspec.structs.replace(request(), invite="6" * 32), staging)
     assert roster.environments() == {"production", "staging"}
+
+
+def test_what_a_heartbeat_said_of_a_host_stays_until_the_next(roster: Roster) -> None:
+    """Reports of a deployment carry no facts; load and disk are not forgotten over them."""
+    host = roster.admit(request(), INVITATION)
+    facts = Facts(agent_version="0.1.0", load=0.5, cpus=2, disk_free=10**10)
+    heartbeat = Report(cluster="c" * 32, host=host.id, seq=1, at=1, facts=facts)
+    for report in (heartbeat, msgspec.structs.replace(heartbeat, seq=2, facts=None)):
+        roster.heard(HostWord(host.id, 1.0, report))
+    known = roster.get(host.id)
+    assert known
+    assert known.last_report
+    assert (known.report_seq, known.last_report.facts) == (2, facts)
