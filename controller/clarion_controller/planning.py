@@ -24,6 +24,7 @@ from clarion_controller.streams import document_in
 from clarion_protocol.amounts import Share
 from clarion_protocol.documents import Deployment, Plan
 from clarion_protocol.errors import (
+    BadSignature,
     Equivocation,
     NothingMatches,
     OperatorError,
@@ -91,6 +92,8 @@ class Planner:
         at = Standpoint(next(iter(selection.hosts)), policy, self.clock())
         try:
             deployment = accept_deployment(envelope, at, Floor(policy.epoch, due - 1)).deployment
+        except BadSignature as error:
+            raise _no_deployer(claimed) from error
         except (StaleSequence, Equivocation) as error:
             raise _came_late(claimed, due) from error
         if deployment.seq != due:
@@ -189,17 +192,26 @@ def check_plan(plan: Plan, limits: Limits) -> None:
     """Return if hosts can follow this plan.
 
     Raises:
-        OperatorError: a share that is none, or a lease that no host would take.
+        OperatorError: a share that is none, a turn for nobody, or a lease that no host would take.
     """
     try:
         for share in (plan.max_parallel, plan.max_unreachable):
             Share.parse(share)
     except ValueError as error:
         raise OperatorError(f"this plan cannot be followed: {error}") from error
+    if not Share(plan.max_parallel).of(1):
+        raise OperatorError(f"max_parallel is {plan.max_parallel}: nothing would ever change", hint="Write 1 or more.")
     if not MIN_LEASE <= plan.lease_timeout <= limits.max_signal_validity:
         raise OperatorError(
             f"lease_timeout is {plan.lease_timeout:g} s; {MIN_LEASE:g} to {limits.max_signal_validity} s are possible"
         )
+
+
+def _no_deployer(claimed: Deployment) -> BadSignature:
+    return BadSignature(
+        f"the key that signed this is not that of a deployer of {claimed.environment}",
+        hint="Name a deployer's key with --key; the environment's policy lists who is one.",
+    )
 
 
 def _came_late(deployment: Deployment, due: int) -> StaleSequence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clarion_controller.explain import listed
 from clarion_controller.state.events import AnyEvent, Paused, Resumed, StatusChanged
 from clarion_controller.state.rollout_state import RolloutState
 from clarion_protocol.errors import Blocked
@@ -18,8 +19,10 @@ def abort(state: RolloutState, actor: str, now: float) -> AnyEvent:
     if state.status is DeploymentStatus.ROLLING_BACK:
         raise Blocked("it is going back already; that is not stopped halfway", hint="Follow it: 'clarion status'.")
     switched = state.count(lambda host: host.has_switched)
+    changing = state.names(lambda host: host.is_in_change)
     by = f" by {actor}" if actor else ""
-    reason = f"aborted{by} when {switched} of {state.total} hosts had switched"
+    left = f"; in the middle, and finishing it: {listed(changing)}" if changing else ""
+    reason = f"aborted{by} when {switched} of {state.total} hosts had switched{left}"
     return StatusChanged(at=now, status=DeploymentStatus.ABORTED, reason=reason)
 
 

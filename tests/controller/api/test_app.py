@@ -105,6 +105,7 @@ def test_a_plan_names_hosts_batches_and_who_is_missing(controller: Live, hosts: 
         ({"version": None}, UnknownName, "clarion packages shop"),
         ({"version": None, "intent": Intent.ROLLBACK}, NothingMatches, "clarion packages shop"),
         ({"plan": Plan(max_parallel="many")}, OperatorError, ""),
+        ({"plan": Plan(max_parallel="0%")}, OperatorError, "1 or more"),
         ({"plan": Plan(lease_timeout=1.0)}, OperatorError, ""),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -135,6 +136,14 @@ def test_only_what_a_deployer_signed_is_taken_on(controller: Live, hosts: list[L
         with pytest.raises(error):
             controller.client.order(envelope)
     assert controller.client.deployments() == []
+
+
+def test_a_key_that_may_not_deploy_here_is_called_that(controller: Live, hosts: list[LiveHost]) -> None:
+    """Whoever took the wrong file learns how to name another."""
+    plan = controller.client.plan(PlanRequest(app="shop", environment="production", version="1.0.0"))
+    with pytest.raises(BadSignature, match="not that of a deployer of production") as refusal:
+        controller.client.order(plan.deployment.sealed(SigningKey.generate()))
+    assert "--key" in (refusal.value.hint or "")
 
 
 def test_a_deployment_from_order_to_end(controller: Live, hosts: list[LiveHost]) -> None:
@@ -212,6 +221,17 @@ def test_what_runs_otherwise_than_committed_is_drift(controller: Live, hosts: li
     assert drifted["web-1"] is HostStatus.DRIFTED
     assert drifted["web-2"] is HostStatus.COMMITTED
     assert [host.drift for host in controller.client.hosts("production") if host.name == "web-1"] == [["shop"]]
+
+
+def test_who_is_in_the_middle_of_it_is_named_when_it_is_aborted(controller: Live, hosts: list[LiveHost]) -> None:
+    """Those hosts still switch, so nobody should read that none has."""
+    begun = order(controller, "1.1.0")
+    document = controller.desk.history.state(begun.id).deployment
+    for host, status in zip(hosts, (HostStatus.DRAINING, HostStatus.STAGED), strict=True):
+        controller.turn(host.says(time.time(), document, status))
+    aborted = controller.client.steer(begun.id, "abort", "ada")
+    assert aborted.reason == "aborted by ada when 0 of 3 hosts had switched; in the middle, and finishing it: web-1"
+    commit(controller, hosts, order(controller, "1.0.0"))
 
 
 def test_what_is_over_cannot_be_aborted(controller: Live, hosts: list[LiveHost]) -> None:
