@@ -14,6 +14,7 @@ from clarion_protocol.amounts import Duration, Share
 from clarion_protocol.documents import Plan
 from clarion_protocol.errors import BadConfig, UnknownName
 from clarion_protocol.toml_file import line_of, read_toml
+from clarion_protocol.wire import HEARTBEAT_REPORT_S
 from clarion_protocol.words import Strategy as StrategyType
 from clarion_protocol.words import is_name
 
@@ -177,12 +178,16 @@ def _problems(fleet: Fleet) -> Iterable[tuple[str, tuple[str, ...]]]:
         if port in ports:
             yield f"{port} is already the {ports[port]}", ("controller", key)
         ports[port] = key
+    if fleet.controller.unreachable_after <= HEARTBEAT_REPORT_S:
+        yield f"hosts only speak every {HEARTBEAT_REPORT_S:.0f} s", ("controller", "unreachable_after")
     for name, environment in fleet.environment.items():
         where = ("environment", name)
         if not is_name(name):
             yield "a name is a-z, 0-9, and . _ - inside, at most 63 characters", where
         if environment.strategy.max_failures < 0:
             yield "cannot be below 0", (*where, "strategy", "max_failures")
+        if not environment.strategy.max_parallel.of(1):
+            yield "must be at least 1, or nothing would ever change", (*where, "strategy", "max_parallel")
         if not 5 <= environment.strategy.lease_timeout <= 3600:
             yield "a lease lasts 5s to 1h", (*where, "strategy", "lease_timeout")
         for bad in _bad_hosts(environment):

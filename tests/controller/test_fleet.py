@@ -58,6 +58,9 @@ def test_everything_has_a_default() -> None:
     [
         ("max_failures", "max_failure", ["line 17", "max_failure: unknown key", 'Did you mean "max_failures"?']),
         ('max_parallel = 3', 'max_parallel = "lots"', ["line 16", "max_parallel", "is not a share"]),
+        ("max_parallel = 3", "max_parallel = 0", ["line 16", "max_parallel", "at least 1"]),
+        ('max_parallel = 3', 'max_parallel = "0%"', ["line 16", "max_parallel", "at least 1"]),
+        ('unreachable_after = "2m"', 'unreachable_after = "30s"', ["unreachable_after", "only speak every 30 s"]),
         ('bake_time = "10s"', "bake_time = 10", ["line 20", "bake_time", "is not a duration"]),
         ('type = "all_at_once"', 'type = "canary"', ["line 15", "type", "canary"]),
         ("max_failures = 2", "max_failures = -1", ["line 17", "max_failures", "below 0"]),
