@@ -115,6 +115,10 @@ def _runs(app: str, host: HostAnswer) -> str:
     return "-"
 
 
+def _version(app: str, host: HostAnswer) -> str | None:
+    return next((running.version for running in host.running if running.app == app), None)
+
+
 def connection(host: HostAnswer) -> str:
     """Return whether a host can be reached, in words."""
     if not host.is_enrolled:
@@ -128,7 +132,10 @@ def _remark(stream: StreamAnswer, host: HostAnswer) -> str:
     if stream.app in host.drift:
         return HostStatus.DRIFTED.value
     stands = [each for each in stream.deployment.hosts if each.name == host.name] if stream.deployment else []
-    return next((each.status.value for each in stands if each.status is HostStatus.UNREACHABLE), "")
+    if not host.is_connected and any(each.status is HostStatus.UNREACHABLE for each in stands):
+        return HostStatus.UNREACHABLE.value
+    is_left_over = stands and stream.deployment and stream.deployment.status.is_final
+    return f"not {stream.wanted}" if is_left_over and stream.wanted not in (None, _version(stream.app, host)) else ""
 
 
 def _line_of_history(deployment: DeploymentAnswer) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 
+import msgspec
 import pytest
 
 from clarion_controller.api.answers import InviteAnswer, InviteRequest, LogAnswer, StreamAnswer
+from clarion_protocol.documents import Running
 from clarion_protocol.words import DeploymentStatus, ExitCode, HostStatus
 
 from .conftest import StandIn, Terminal, a_host, progress
@@ -57,6 +59,18 @@ def test_people_get_a_table(answering: StandIn, terminal: Terminal, arguments: l
     assert terminal.type(*arguments) == 0
     for text in shown:
         assert text in terminal.out
+
+
+def test_a_host_that_a_deployment_left_behind_is_seen(answering: StandIn, terminal: Terminal) -> None:
+    """After an abort some run the new version and some the old: status says which are not where they should be."""
+    over = progress(DeploymentStatus.ABORTED, HostStatus.COMMITTED, HostStatus.UNREACHABLE)
+    left = [a_host("web-1"), a_host("web-2")]
+    left[1] = msgspec.structs.replace(left[1], running=[Running("shop", "1.1.0", 2, "0" * 64, is_active=True)])
+    aborted = msgspec.structs.replace(STREAM, wanted="1.0.0", deployment=over, hosts=left)
+    answering.answers["GET /v1/status"] = lambda *_: [aborted]
+    terminal.type("status")
+    assert "not 1.0.0" not in next(line for line in terminal.out.splitlines() if line.startswith("web-1"))
+    assert "not 1.0.0" in next(line for line in terminal.out.splitlines() if line.startswith("web-2"))
 
 
 @pytest.mark.parametrize(
