@@ -22,6 +22,7 @@ from clarion_controller.building.compare import check_package
 from clarion_controller.building.pack import pack
 from clarion_controller.building.scan import scan
 from clarion_controller.building.source import Source
+from clarion_controller.durable_files import disk_trouble
 from clarion_protocol.app_config import FILE_NAME, AppConfig, load_app_config
 from clarion_protocol.errors import BadConfig, BuildFailed, OperatorError
 from clarion_protocol.manifest import Manifest
@@ -98,11 +99,12 @@ def _place(archive: Path, manifest: Manifest, out: Path) -> BuiltPackage:
     stem = f"{manifest.app}-{manifest.version}"
     package_path, manifest_path = out / f"{stem}{PACKAGE_SUFFIX}", out / f"{stem}{MANIFEST_SUFFIX}"
     listing = write_manifest(manifest)
-    out.mkdir(parents=True, exist_ok=True)
-    _write_whole(package_path, archive)
-    listing_file = archive.with_name("manifest")
-    listing_file.write_bytes(listing)
-    _write_whole(manifest_path, listing_file)
+    with disk_trouble(out):
+        out.mkdir(parents=True, exist_ok=True)
+        _write_whole(package_path, archive)
+        listing_file = archive.with_name("manifest")
+        listing_file.write_bytes(listing)
+        _write_whole(manifest_path, listing_file)
     return BuiltPackage(
         package=package_path,
         manifest=manifest_path,

@@ -22,6 +22,7 @@ from tuf.api.metadata import TargetFile
 
 from clarion_controller.building.compare import check_package
 from clarion_controller.durable_files import make_folder, write_file
+from clarion_controller.fleet import unknown
 from clarion_controller.tuf_change import Change, is_old
 from clarion_controller.tuf_repository import TufRepository, releases_in
 from clarion_protocol.errors import AlreadyPublished, BadContent, BadManifest
@@ -74,14 +75,20 @@ def packages(home: Path, app: str | None = None) -> list[Release]:
 
     Raises:
         NoCluster: there is no cluster in `home`.
+        UnknownName: nothing was ever published of `app`.
         BadConfig: the metadata is damaged.
     """
     repository = TufRepository.at(home)
-    return [release for name in ([app] if app else repository.apps()) for release in repository.releases(name)]
+    names = repository.apps()
+    if app and app not in names:
+        raise unknown("app", app, names, hint="Run 'clarion packages' to see them, 'clarion publish' to add one.")
+    return [release for name in ([app] if app else names) for release in repository.releases(name)]
 
 
 def _checked(package: Path, manifest: Path, now: datetime) -> tuple[bytes, Release]:
     """Return the manifest's file, and the release (not numbered yet) that it describes."""
+    if not package.exists():
+        raise BadContent(f"{package} does not exist", hint="Run 'clarion build' first.")
     listing = _read_listing(manifest)
     ref = reference_to(listing)
     contents = read_manifest(listing, ref)
@@ -89,6 +96,9 @@ def _checked(package: Path, manifest: Path, now: datetime) -> tuple[bytes, Relea
         check_package(package, contents)
     except OSError as error:
         raise BadContent(f"{package} cannot be read: {error.strerror}", hint="Run 'clarion build' first.") from error
+    except BadContent as error:
+        hint = error.hint or "Build it again: 'clarion build'."
+        raise BadContent(f"{package} is not as it was built: {error.message}", hint=hint) from error
     release = Release(
         app=contents.app,
         version=contents.version,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clarion_controller.build import BuiltPackage, build, check_package
-from clarion_protocol.errors import BadConfig, BadManifest, BuildFailed, ClarionError, OperatorError
+from clarion_protocol.errors import BadConfig, BadManifest, BuildFailed, ClarionError, HostError, OperatorError
 from clarion_protocol.manifest import Manifest
 from clarion_protocol.manifest_file import read_manifest, reference_to
 
@@ -320,6 +320,7 @@ def with_config(source: Path, text: str) -> None:
         pytest.param(
             "[test]\nbuild_only = [\"sh -c 'echo why; kill -9 $$'\"]", "killed by signal 9:\nwhy", id="killed"
         ),
+        pytest.param('[build]\nrun = ["false"]', '"false" failed with exit code 1, and said nothing', id="silence"),
         pytest.param('[build]\nrun = ["sleep 30"]\ntimeout = "200ms"', '"sleep 30" did not end in time', id="a hang"),
         pytest.param('[build]\nrun = ["yes"]\ntimeout = "300ms"', '"yes" did not end in time', id="endless output"),
         pytest.param(
@@ -487,6 +488,13 @@ def test_packages_do_not_go_among_the_source(source: Path) -> None:
     """A package among the source's own files would be part of the next one."""
     with pytest.raises(OperatorError, match="their own source"):
         build(source, source, "1.2.0")
+
+
+def test_a_place_that_takes_no_package_is_named(source: Path, tmp_path: Path) -> None:
+    """Not with a stack trace."""
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(HostError, match="out"):
+        build(source, tmp_path / "out" / "dist", "1.2.0")
 
 
 def test_failed_write_leaves_no_half_package(source: Path, tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def _run(command: CommandLine, folder: Path, deadline: float, environment: dict[
     if output is None:
         raise BuildFailed(f'"{command}" did not end in time', hint="Raise the timeout in clarion.toml.")
     if process.returncode != 0:
-        raise BuildFailed(f'"{command}" {_ending(process.returncode)}:\n{output}', hint=_IN_A_COPY)
+        said = f":\n{output}" if output else ", and said nothing"
+        raise BuildFailed(f'"{command}" {_ending(process.returncode)}{said}', hint=_IN_A_COPY)
 
 
 def _watch(process: subprocess.Popen[bytes], deadline: float) -> str | None:

@@ -73,6 +73,33 @@ def test_other_bytes_under_a_published_version_are_refused(terminal: Terminal, s
     assert "with other bytes" in terminal.err
 
 
+def test_packages_of_an_app_that_is_unknown_are_not_just_none(terminal: Terminal, source: Path, tmp_path: Path) -> None:
+    """A typo is told from an empty store."""
+    terminal.type("init", "--address", "127.0.0.1")
+    assert terminal.type("packages") == 0
+    terminal.type("build", str(source), "--version", "1", "--out", str(tmp_path))
+    terminal.type("publish", str(tmp_path / "shop-1.tar.zst"))
+    assert terminal.type("packages", "shpo", "--json") == ExitCode.USAGE
+    assert "Did you mean shop?" in terminal.err
+    assert terminal.out == ""
+
+
+def test_a_package_that_is_cut_off_or_missing_is_called_by_its_name(
+    terminal: Terminal, source: Path, tmp_path: Path
+) -> None:
+    """With the command that makes it whole."""
+    terminal.type("init", "--address", "127.0.0.1")
+    terminal.type("build", str(source), "--version", "1", "--out", str(tmp_path))
+    package = tmp_path / "shop-1.tar.zst"
+    package.write_bytes(package.read_bytes()[:-100])
+    assert terminal.type("publish", str(package)) == ExitCode.FAILED
+    assert f"error: {package} is not as it was built" in terminal.err
+    assert "clarion build" in terminal.err
+    package.unlink()
+    assert terminal.type("publish", str(package)) == ExitCode.FAILED
+    assert f"error: {package} does not exist" in terminal.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
