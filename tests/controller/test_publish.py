@@ -33,6 +33,7 @@ from clarion_protocol.errors import (
     HostError,
     NoCluster,
     NoSpace,
+    UnknownName,
     UnknownPackage,
 )
 from clarion_protocol.frames import compress
@@ -73,7 +74,8 @@ def test_releases_rise_by_one_per_app(cluster: Cluster) -> None:
         ("shop", "1.0.1"),
     ]
     assert [each.app for each in packages(cluster.home, "blog")] == ["blog"]
-    assert packages(cluster.home, "unheard-of") == []
+    with pytest.raises(UnknownName, match="unheard-of"):
+        packages(cluster.home, "unheard-of")
 
 
 def test_the_same_bytes_again_are_a_harmless_repeat(cluster: Cluster) -> None:
