@@ -75,6 +75,7 @@ class Planner:
             without_agent=selection.absent,
             not_connected=sorted(host.name for host in hosts if not self.rollouts.is_connected(host.id)),
             running=running_versions(hosts, request.app),
+            supersedes=self._under_way(deployment.stream),
         )
 
     def take(self, envelope: bytes) -> tuple[Deployment, Selection]:
@@ -175,6 +176,10 @@ class Planner:
         said = (deployment.release, deployment.path, deployment.length)
         if said != (release.release, release.path, release.length):
             raise UnknownPackage(f"{deployment.app} {deployment.version} is published as release {release.release}")
+
+    def _under_way(self, stream: str) -> str | None:
+        newest = self.rollouts.streams.newest(stream)
+        return newest.state.deployment.id if newest and not newest.state.status.is_final else None
 
     def _remember(self, id_: str, selection: Selection) -> None:
         self._absent[id_] = selection.absent

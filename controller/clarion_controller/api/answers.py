@@ -49,7 +49,7 @@ class FleetAnswer(msgspec.Struct, frozen=True):
 
 
 class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One host: what discovery, enrolment and its own reports say of it."""
+    """One host: what discovery, enrolment and its own reports say of it; `clock_off` in seconds, positive if ahead."""
 
     name: str
     environment: str
@@ -59,6 +59,7 @@ class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
     is_enrolled: bool
     is_connected: bool
     last_seen: float | None = None
+    clock_off: float = 0.0
     facts: Facts | None = None
     running: list[Running] = []
     drift: list[str] = []
@@ -99,13 +100,17 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The deployment that would be, for a deployer to check and sign; and on which hosts it would act."""
+    """The deployment that would be, for a deployer to check and sign; on which hosts it would act, and what it ends.
+
+    `supersedes` is the id of the deployment that is under way there now.
+    """
 
     deployment: Deployment
     targets: list[str]
     without_agent: list[str] = []
     not_connected: list[str] = []
     running: dict[str, int] = {}
+    supersedes: str | None = None
 
 
 class HostProgress(msgspec.Struct, frozen=True, kw_only=True):

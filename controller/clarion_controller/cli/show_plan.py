@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clarion_controller.api.answers import PlanAnswer
-from clarion_controller.cli.show import count
+from clarion_controller.cli.show import count, short
 from clarion_protocol.amounts import Duration, Share, Size
 from clarion_protocol.documents import Deployment, Plan
 from clarion_protocol.words import Intent, Strategy
@@ -22,8 +22,9 @@ def describe(answer: PlanAnswer) -> str:
         ("strategy", strategy(deployment.plan)),
         ("limits", limits(deployment.plan)),
         *_batches(answer),
-        ("if it fails", _failure(deployment)),
+        ("if it fails", _failure(answer)),
         ("runs now", _running(answer)),
+        ("supersedes", _supersedes(answer)),
         ("not connected", _names(answer.not_connected)),
         ("without agent", _names(answer.without_agent)),
     ]
@@ -62,11 +63,22 @@ def _batches(answer: PlanAnswer) -> list[tuple[str, str]]:
     return [*shown, ("...", f"{len(turns)} batches in all")] if len(turns) > MOST_BATCHES else shown
 
 
-def _failure(deployment: Deployment) -> str:
+def _failure(answer: PlanAnswer) -> str:
+    deployment = answer.deployment
     if not deployment.plan.auto_rollback:
         return "the rollout halts; hosts that have switched stay"
     back = deployment.go_back_to
-    return f"every host goes back to {back.version}" if back else "hosts go back to what they ran before, if anything"
+    if back is None:
+        return "hosts go back to what they ran before, if anything"
+    # The host that fails goes back by itself, to what it ran; only those that succeeded are told where to.
+    others = set(answer.running) - {back.version, deployment.version}
+    return (
+        f"hosts go back to {back.version}, or to what they ran" if others else f"every host goes back to {back.version}"
+    )
+
+
+def _supersedes(answer: PlanAnswer) -> str:
+    return f"deployment {short(answer.supersedes)}, which is under way" if answer.supersedes else ""
 
 
 def _running(answer: PlanAnswer) -> str:

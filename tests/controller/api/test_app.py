@@ -88,6 +88,7 @@ def test_a_plan_names_hosts_batches_and_who_is_missing(controller: Live, hosts: 
     plan = controller.client.plan(PlanRequest(app="shop", environment="production", version="1.0.0", actor="ada"))
     assert plan.targets == ["web-1", "web-2", "web-3"]
     assert plan.without_agent == ["web-3"]
+    assert plan.supersedes is None
     assert plan.deployment.targets.all
     assert plan.deployment.actor == "ada"
     assert controller.client.deployments() == []
@@ -166,6 +167,10 @@ def test_an_order_handed_over_twice_is_one_deployment(controller: Live, hosts: l
     envelope = plan.deployment.sealed(controller.deployer)
     first = controller.client.order(envelope)
     assert controller.client.order(envelope).id == first.id
+    assert (
+        controller.client.plan(PlanRequest(app="shop", environment="production", version="1.1.0")).supersedes
+        == first.id
+    )
     controller.client.steer(first.id, "abort", "ada")
 
 

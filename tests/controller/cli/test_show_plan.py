@@ -30,6 +30,19 @@ def test_who_cannot_be_reached_is_named() -> None:
     assert "without agent  web-7" in describe(answer)
 
 
+def test_what_a_plan_would_end_is_named() -> None:
+    """A second person must not stop the first one's rollout unawares."""
+    assert "supersedes" not in describe(a_plan(ASKED))
+    answer = msgspec.structs.replace(a_plan(ASKED), supersedes="e" * 32)
+    assert "  supersedes     deployment eeeeeeee, which is under way" in describe(answer).splitlines()
+
+
+def test_a_mixed_fleet_is_not_promised_one_version_to_go_back_to() -> None:
+    """A host that fails goes back to what it ran."""
+    answer = msgspec.structs.replace(a_plan(ASKED), running={"1.0.0": 2, "1.0.5": 1})
+    assert "hosts go back to 1.0.0, or to what they ran" in describe(answer)
+
+
 def test_a_rollback_says_that_it_is_one() -> None:
     """And names no size, because nothing is downloaded."""
     asked = msgspec.structs.replace(ASKED, intent=Intent.ROLLBACK)
