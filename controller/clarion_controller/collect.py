@@ -39,7 +39,7 @@ _NOT_FOR_HOSTS = {HostStatus.UNREACHABLE, HostStatus.DRIFTED}
 
 @dataclass
 class Collected:
-    """One batch of what hosts said, believed."""
+    """One batch of what hosts said, believed; `clocks` says by how much (s) a host's is ahead."""
 
     words: list[HostWord] = field(default_factory=list)
     progress: list[Saying] = field(default_factory=list)
@@ -47,6 +47,7 @@ class Collected:
     acks: dict[str, int] = field(default_factory=dict)
     heads: list[tuple[Host, Mapping[str, Head]]] = field(default_factory=list)
     heard: set[str] = field(default_factory=set)
+    clocks: dict[str, float] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -135,3 +136,5 @@ def _take_report(inbound: Inbound, host: Host, collected: Collected, at: _Stand)
     collected.words.append(HostWord(host.id, at.now, replace(report, progress=None)))
     if report.progress:
         collected.progress.append((host, report, report.progress))
+    else:  # a heartbeat is never kept to be repeated, so it tells the time
+        collected.clocks[host.id] = report.at - at.now

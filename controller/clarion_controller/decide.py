@@ -21,10 +21,10 @@ when the last straggler has been brought up to date it becomes *succeeded*.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clarion_controller.admit import admit
-from clarion_controller.explain import in_words, listed
+from clarion_controller.explain import in_words, listed, wrong_clock
 from clarion_controller.state.events import AnyEvent, Halted, HostBack, HostLost, Signalled, StatusChanged
 from clarion_controller.state.rollout_state import HostState, RolloutState
 from clarion_protocol.amounts import Duration, Share
@@ -43,12 +43,18 @@ class Moment:
     """What a decision depends on beside the state: the time, when each host was last heard, what silence means.
 
     `listening_since` is when the controller was started or woke up: before, it could not hear anybody.
+    `clocks` says by how much (s) each host's clock is ahead of the controller's.
     """
 
     now: float
     heard: Mapping[str, float]
     unreachable_after: float = UNREACHABLE_AFTER
     listening_since: float = 0.0
+    clocks: Mapping[str, float] = field(default_factory=dict)
+
+    def wrong_clock(self, host: str) -> str:
+        """Return what is wrong with a host's clock, or nothing."""
+        return wrong_clock(self.clocks.get(host, 0.0))
 
     def silence(self, host: str) -> float:
         """Return for how long (s) a host was not heard from, while somebody listened."""
@@ -74,7 +80,7 @@ def notice(state: RolloutState, moment: Moment) -> list[AnyEvent]:
     found: list[AnyEvent] = []
     for id_, host in state.hosts.items():
         if host.is_lost:
-            if moment.heard.get(id_, 0.0) > host.since:
+            if moment.heard.get(id_, 0.0) > host.since and not moment.wrong_clock(id_):
                 found.append(HostBack(at=moment.now, host=id_))
         elif _is_awaited(state, host) and (reason := _silence(id_, host, moment)):
             found.append(HostLost(at=moment.now, host=id_, reason=reason))
@@ -175,6 +181,8 @@ def _silence(id_: str, host: HostState, moment: Moment) -> str:
     silent = moment.silence(id_)
     if silent > moment.unreachable_after:
         return f"not heard from for {in_words(silent)}"
+    if not host.status.is_in_change and (wrong := moment.wrong_clock(id_)):
+        return wrong
     unused = host.status is HostStatus.STAGED and host.told is Verb.LEASE
     # A host that used it while nobody listened says so in the first word that it gets through.
     if unused and moment.has_heard(id_) and moment.now > host.lease_until + LEASE_GRACE:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from clarion_controller.state.rollout_state import RolloutState
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
+# Hosts refuse what is more than 60 s off; the heartbeat that tells their time may be 30 s old when it is read.
+CLOCKS_APART = 90.0
+
 _NAMED = 3
 
 
@@ -22,6 +25,13 @@ def in_words(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def wrong_clock(off: float) -> str:
+    """Return what to do about a clock that is `off` seconds ahead; nothing if signed messages are in time for it."""
+    if abs(off) <= CLOCKS_APART:
+        return ""
+    return f"its clock is {in_words(abs(off))} {'ahead' if off > 0 else 'behind'}; run 'timedatectl' there"
 
 
 def why(state: RolloutState) -> str:

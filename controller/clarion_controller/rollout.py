@@ -89,6 +89,7 @@ class Rollouts:
         self._out = Broadcast(settings.signer, self.streams, gateway)
         self.refused: Counter[str] = Counter()
         self._heard: dict[str, float] = {}
+        self._clocks: dict[str, float] = {}
         self._listening_since = self._last_turn = self._now
         self._is_reconciled = False
 
@@ -174,6 +175,7 @@ class Rollouts:
         """Expect nothing more of a host that was taken out of the fleet."""
         left = HostRemoved(at=self._now, host=host.id)
         self._heard.pop(host.id, None)
+        self._clocks.pop(host.id, None)
         with self._made_up_for():
             self._record([(walk, [left]) for walk in self.streams.walks() if host.id in walk.state.hosts])
         self._advance(self._now)
@@ -208,6 +210,10 @@ class Rollouts:
         """Return whether a host was heard from lately."""
         return self._now - self._heard.get(host, 0.0) <= self._settings.unreachable_after
 
+    def clock_off(self, host: str) -> float:
+        """Return by how many seconds a host's clock was ahead of ours when it last told the time."""
+        return self._clocks.get(host, 0.0)
+
     async def wait_for_change(self, patience: float) -> None:
         """Return when any deployment has changed, or after `patience` seconds."""
         try:
@@ -230,6 +236,7 @@ class Rollouts:
         # Only what is recorded is remembered: a report that could not be written must count as never heard.
         self.refused.update(collected.refused)
         self._heard.update(dict.fromkeys(collected.heard, now))
+        self._clocks.update(collected.clocks)
         for word in collected.words:
             self._roster.heard(word)
         for host, heads in collected.heads:
@@ -241,7 +248,7 @@ class Rollouts:
 
     def _advance(self, now: float) -> None:
         """Decide, record, do, until there is nothing to do."""
-        moment = Moment(now, self._heard, self._settings.unreachable_after, self._listening_since)
+        moment = Moment(now, self._heard, self._settings.unreachable_after, self._listening_since, self._clocks)
         for _ in range(MAX_ROUNDS):
             decided = [(walk, walk.decide(moment)) for walk in self.streams.walks()]
             orders = [(walk, self._out.numbered(walk, actions, now)) for walk, actions in decided if actions]

@@ -154,6 +154,33 @@ def test_silence_makes_a_host_lost_and_a_word_brings_it_back() -> None:
     assert [host.status for host in back.hosts.values()] == [HostStatus.PULLING, HostStatus.PULLING]
 
 
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [
+        pytest.param(3600.0, "its clock is 60 min ahead; run 'timedatectl' there", id="ahead"),
+        pytest.param(-3600.0, "its clock is 60 min behind; run 'timedatectl' there", id="behind"),
+    ],
+)
+def test_a_host_with_a_wrong_clock_counts_as_lost_and_is_told_so(off: float, said: str) -> None:
+    """Nothing signed is in time for it, so waiting for it would be waiting for ever; set right, it is back."""
+    state = situation(PULLING, PULLING)
+    first = next(iter(state.hosts))
+    heard = dict.fromkeys(state.hosts, NOW)
+    lost = apply(state, *decide(state, Moment(NOW, heard, clocks={first: off})))
+    assert (lost.hosts[first].status, lost.hosts[first].reason) == (HostStatus.UNREACHABLE, said)
+    later = Moment(NOW + 30, dict.fromkeys(state.hosts, NOW + 30), clocks={first: off})
+    assert "HostBack" not in str(decide(lost, later))
+    right = Moment(NOW + 30, dict.fromkeys(state.hosts, NOW + 30), clocks={first: 2.0})
+    assert in_short(lost, right) == ["HostBack web-0"]
+
+
+def test_a_wrong_clock_does_not_take_a_host_out_of_the_middle_of_its_switch() -> None:
+    """It reports as it goes, and what it began it ends by itself."""
+    state = situation(CHECKING)
+    heard = dict.fromkeys(state.hosts, NOW)
+    assert decide(state, Moment(NOW, heard, clocks=dict.fromkeys(state.hosts, 3600.0))) == []
+
+
 def test_silence_before_the_controller_listened_does_not_count() -> None:
     """A controller that was away for an hour does not find everybody lost."""
     state = situation(PULLING)

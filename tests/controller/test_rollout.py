@@ -153,7 +153,9 @@ def test_an_aborted_deployment_gives_no_more_leases(tmp_path: Path) -> None:
     for _ in range(60):
         fleet.step()
     assert fleet.state_of(walk).status is DeploymentStatus.ABORTED
-    assert fleet.state_of(walk).reason == "aborted by ada when 0 of 4 hosts had switched"
+    assert fleet.state_of(walk).reason == (
+        "aborted by ada when 0 of 4 hosts had switched; in the middle, and finishing it: web-0001"
+    )
     assert sorted(host.runs for host in fleet.hosts.values()) == ["1.0.0", "1.0.0", "1.0.0", "1.1.0"]
 
 

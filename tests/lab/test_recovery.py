@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .cache import Cache
-from .cluster import Cluster, Truth, set_up
+from .cluster import Cluster, Truth, host_status, set_up
 from .lab import Lab
 from .server import ENVIRONMENT, Server
 from .shop import quick_shop
@@ -121,7 +122,7 @@ def test_a_controller_killed_in_a_rollout_finishes_it(cluster: Cluster) -> None:
 
 
 def test_a_server_whose_clock_is_wrong_changes_nothing_and_says_why(cluster: Cluster) -> None:
-    """An agent an hour ahead refuses orders and names the gap; with the right time it has the version at once."""
+    """An agent an hour ahead refuses orders, agent and controller name the gap; set right, it catches up."""
     late = cluster.webs[2]
     late.write("/usr/local/lib/late_agent.py", LATE_AGENT)
     late.write(CLOCK_DROP_IN, WRONG_CLOCK)
@@ -129,13 +130,14 @@ def test_a_server_whose_clock_is_wrong_changes_nothing_and_says_why(cluster: Clu
     late.run("systemctl", "restart", "clarion-agent")
     wait_for_journal(late, "the controller's clock and this host's are 360")
     cluster.begin("2.0.0")
-    cluster.wait_until_host_is("web-1", "staged")
-    cluster.wait_until_host_is("web-2", "staged")
+    over = cluster.wait_until_over()
+    assert (over["deployment"]["status"], host_status(over)["web-3"]) == ("degraded", "unreachable")
+    assert "its clock is 60 min ahead; run 'timedatectl' there" in json.dumps(over["hosts"])
     assert cluster.truth(late) == Truth("active", "1.0.0", "1.0.0", "1.0.0")
     late.run("rm", CLOCK_DROP_IN)
     late.run("systemctl", "daemon-reload")
     late.run("systemctl", "restart", "clarion-agent")
-    assert cluster.wait_until_over()["deployment"]["status"] == "succeeded"
+    cluster.wait_for("the late server", lambda status: status["deployment"]["status"] == "succeeded")
     cluster.assert_all_run("2.0.0")
 
 

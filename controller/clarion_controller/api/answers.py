@@ -49,7 +49,7 @@ class FleetAnswer(msgspec.Struct, frozen=True):
 
 
 class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One host: what discovery, enrolment and its own reports say of it; `clock_off` in seconds, positive if ahead."""
+    """One host: what discovery, enrolment and its own reports say of it; `clock` is what is wrong with its clock."""
 
     name: str
     environment: str
@@ -59,7 +59,7 @@ class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
     is_enrolled: bool
     is_connected: bool
     last_seen: float | None = None
-    clock_off: float = 0.0
+    clock: str = ""
     facts: Facts | None = None
     running: list[Running] = []
     drift: list[str] = []

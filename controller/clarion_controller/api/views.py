@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, HostProgress, LogAnswer, StreamAnswer
 from clarion_controller.catch_up import own_walk
 from clarion_controller.cluster import Cluster
-from clarion_controller.explain import why
+from clarion_controller.explain import why, wrong_clock
 from clarion_controller.history import GOOD, History
 from clarion_controller.planning import running_versions
 from clarion_controller.rollout import Rollouts
@@ -83,6 +83,7 @@ class Views:
             is_enrolled=True,
             is_connected=self.rollouts.is_connected(host.id),
             last_seen=host.last_seen,
+            clock=wrong_clock(self.rollouts.clock_off(host.id)),
             facts=report.facts if report else None,
             running=report.running if report else [],
             drift=self._drift(host),

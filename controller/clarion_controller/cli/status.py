@@ -125,6 +125,8 @@ def connection(host: HostAnswer) -> str:
         return "without agent"
     if host.is_connected and host.facts and host.facts.trouble:
         return "connected, refuses orders"
+    if host.is_connected and host.clock:
+        return f"connected, {host.clock}"
     return "connected" if host.is_connected else "not connected"
 
 
