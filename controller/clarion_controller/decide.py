@@ -138,7 +138,7 @@ def lease(state: RolloutState, moment: Moment) -> list[AnyEvent]:
     """Give leases, once nobody who can be reached is still staging."""
     if not state.is_open or state.status is DeploymentStatus.PAUSED:
         return []
-    if not state.has_begun_to_switch and state.count(_is_staging):
+    if not state.has_begun_to_switch and state.count(lambda host: host.is_staging):
         return []
     admitted = admit(state)
     until = moment.now + state.deployment.plan.lease_timeout
@@ -221,10 +221,6 @@ def _can_be_stopped(host: HostState) -> bool:
     if host.told in (Verb.ABORT, Verb.ROLLBACK, None) or host.is_settled:
         return False
     return not host.status.is_in_change and not (host.is_lost and host.had_lease)
-
-
-def _is_staging(host: HostState) -> bool:
-    return not (host.is_settled or host.is_lost or host.status is HostStatus.STAGED)
 
 
 def _end_of_walk(state: RolloutState) -> _Ending | None:

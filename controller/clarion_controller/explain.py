@@ -40,10 +40,14 @@ def why(state: RolloutState) -> str:
         return state.reason
     if state.is_halted:
         return f"{state.halt}; waiting for {_in_change(state)}"
-    if not state.has_begun_to_switch:
-        ready = state.count(lambda host: host.status is HostStatus.STAGED)
-        return f"staging: {ready} of {state.total} hosts have {state.deployment.version} ready"
-    return _switching(state)
+    return _switching(state) if state.has_begun_to_switch else _staging(state)
+
+
+def _staging(state: RolloutState) -> str:
+    ready = state.count(lambda host: host.status is HostStatus.STAGED)
+    late = state.names(lambda host: host.is_staging)
+    left = f", waiting for {listed(late)}" if ready and late else ""
+    return f"staging: {ready} of {state.total} hosts have {state.deployment.version} ready{left}"
 
 
 def _switching(state: RolloutState) -> str:

@@ -57,6 +57,11 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
         return self.told in (Verb.LEASE, Verb.PAUSE)
 
     @property
+    def is_staging(self) -> bool:
+        """Whether this host can be reached and has not got the release ready yet."""
+        return not (self.is_settled or self.is_lost or self.status is HostStatus.STAGED)
+
+    @property
     def awaits_lease(self) -> bool:
         """Whether this host has the release ready and no right to switch yet."""
         return self.status is HostStatus.STAGED and not self.had_lease
