@@ -50,8 +50,8 @@ class History:
         """Return a stream's deployments, newest first."""
         return [self.state(stored.id) for stored in self._log.history(stream, limit)]
 
-    def last_good(self, stream: str, *, but: str) -> ReleaseRef | None:
-        """Return the release that was in force before and is not `but` (a version): what a failure goes back to."""
+    def last_good(self, stream: str, *, but: str | None = None) -> ReleaseRef | None:
+        """Return the release that is in force, or that was before `but` (a version)."""
         good = [document for document, status in self._documents(stream) if status in GOOD and document.version != but]
         whole = (document for document in good if document.targets.all)
         best = next(whole, None) or next(iter(good), None)

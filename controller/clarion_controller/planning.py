@@ -22,7 +22,7 @@ from clarion_controller.select_targets import Selection, TargetRequest, select_t
 from clarion_controller.state.roster import Host, Roster
 from clarion_controller.streams import document_in
 from clarion_protocol.amounts import Share
-from clarion_protocol.documents import Deployment, Plan
+from clarion_protocol.documents import Deployment, Plan, ReleaseRef
 from clarion_protocol.errors import (
     BadSignature,
     Equivocation,
@@ -133,13 +133,22 @@ class Planner:
             targets=selection.targets,
             plan=plan,
             intent=request.intent,
-            go_back_to=None if is_rollback else self.history.last_good(stream, but=release.version),
+            go_back_to=None if is_rollback else self._way_back(stream, release),
             issued_at=now,
             not_before=now,
             expires=now + min(VALIDITY, policy.limits.max_deployment_validity),
             actor=request.actor,
             reason=request.reason,
         )
+
+    def _way_back(self, stream: str, release: Release) -> ReleaseRef | None:
+        """Return what a failure goes back to: what is in force.
+
+        If that is the release itself, hosts that run it already must not be sent to an older one because a
+        straggler failed: without a release named here, each goes back to what it ran.
+        """
+        in_force = self.history.last_good(stream)
+        return None if in_force and in_force.version == release.version else in_force
 
     def _strategy(self, request: PlanRequest, selection: Selection) -> Plan:
         plan = self.cluster.fleet.in_environment(request.environment).strategy.plan()

@@ -152,7 +152,7 @@ class Views:
             return state.deployment.go_back_to.version
         if state.status in GOOD or not state.status.is_final:
             return state.deployment.version
-        before = self.history.last_good(state.deployment.stream, but=state.deployment.version)
+        before = self.history.last_good(state.deployment.stream)
         return before.version if before else None
 
 

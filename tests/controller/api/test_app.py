@@ -209,11 +209,30 @@ def test_a_rollback_goes_to_what_was_committed_before(controller: Live, hosts: l
 
 
 def test_a_failed_version_goes_back_to_the_one_in_force(controller: Live, hosts: list[LiveHost]) -> None:
-    """`go_back_to` is the last good release that is another one."""
+    """`go_back_to` is the newest release that was good."""
     commit(controller, hosts, order(controller, "1.1.0"))
-    plan = controller.client.plan(PlanRequest(app="shop", environment="production", version="1.1.0")).deployment
+    plan = controller.client.plan(PlanRequest(app="shop", environment="production", version="1.0.0")).deployment
     assert plan.go_back_to
-    assert plan.go_back_to.version == "1.0.0"
+    assert plan.go_back_to.version == "1.1.0"
+
+
+def test_the_version_in_force_is_deployed_again_without_a_way_to_an_older_one(
+    controller: Live, hosts: list[LiveHost]
+) -> None:
+    """A straggler that fails must not take the others, which run it already, back to what was before it."""
+    commit(controller, hosts, order(controller, "1.0.0"))
+    commit(controller, hosts, order(controller, "1.1.0"))
+    again = order(controller, "1.1.0")
+    document = controller.desk.history.state(again.id).deployment
+    assert document.go_back_to is None
+    controller.turn(hosts[0].says(time.time(), document, HostStatus.COMMITTED))
+    controller.turn(hosts[1].says(time.time(), document, HostStatus.FAILED))
+    controller.turn(hosts[0].says(time.time(), document, HostStatus.ROLLED_BACK))
+    (stream,) = controller.client.status("production", "shop")
+    assert stream.deployment
+    assert stream.deployment.status is DeploymentStatus.ROLLED_BACK
+    assert stream.wanted == "1.1.0"
+    commit(controller, hosts, order(controller, "1.0.0"))
 
 
 def test_what_runs_otherwise_than_committed_is_drift(controller: Live, hosts: list[LiveHost]) -> None:
