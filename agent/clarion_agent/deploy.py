@@ -130,8 +130,9 @@ def confirm(attempt: Switch) -> Ending:
         commit.do(attempt)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is reported)
         cause = as_ours(error, Stage.CHECK)
-        attempt.settle(HostStatus.FAILED, cause.message, cause.code)
-        return Ending(HostStatus.FAILED, f"already on it, but {cause.message}", cause.code, attempt.log)
+        status = HostStatus.SKIPPED if isinstance(cause, Interrupted) else HostStatus.FAILED
+        attempt.settle(status, cause.message, cause.code)
+        return Ending(status, f"already on it, but {cause.message}", cause.code, attempt.log)
     return Ending(HostStatus.COMMITTED, "already on it")
 
 

@@ -486,6 +486,27 @@ def test_a_rollback_deployment_neither_downloads_nor_tests(world: World) -> None
     assert world.current() == world.services.runs == "1-1.0.0"
 
 
+def test_a_host_that_is_already_on_the_release_does_not_fail_because_another_did(world: World) -> None:
+    """Called back in the middle of its check, it says that nothing was to be done, not that it is broken."""
+    slow_check = CLARION_TOML.format(keep=5).replace('min_healthy_time = "0s"', 'min_healthy_time = "60ms"')
+    slow_check += '[[health.check]]\nexec = "look"\n'
+    package = world.publish("1.0.0", 1, **{"clarion.toml": slow_check})
+    world.deploy(package)
+    order = world.order(package)
+    world.store.reports.clear()
+    gate = Gate()
+    world.box.on_run = gate
+    world.send(order)
+    world.send(world.signal(order, Verb.STAGE))
+    assert gate.reached.wait(10)
+    world.send(world.signal(order, Verb.ROLLBACK, reason="web-2 failed"))
+    gate.opened.set()
+    world.settle()
+
+    assert HostStatus.FAILED not in world.statuses()
+    assert world.services.restarts == ["1-1.0.0"]
+
+
 def test_a_host_that_is_already_on_the_release_is_only_checked(world: World) -> None:
     """No restart and no lease are needed where nothing changes."""
     package = world.publish("1.0.0", 1)
