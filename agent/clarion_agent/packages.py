@@ -71,7 +71,7 @@ class PackageBook:
         return chain.release(app, version)
 
     def policy(self, environment: str) -> Policy:
-        """Return who may deploy to `environment`. Works on expired metadata too: see `require_fresh`.
+        """Return who may deploy to `environment`. Works on expired metadata too: an abort must stay possible.
 
         Raises:
             NotAuthorised: the environment has no policy.
@@ -79,15 +79,6 @@ class PackageBook:
             StoreMisbehaved, TrustStateLost: what was fetched cannot be believed.
         """
         return self._chain().policy(environment)
-
-    def require_fresh(self) -> None:
-        """Check that the metadata has not expired: asked before anything new is begun, never to stop what runs.
-
-        Raises:
-            OutOfTime: it has.
-            StoreUnavailable, StoreMisbehaved, TrustStateLost: as for `find`.
-        """
-        self._chain().require_fresh(self._clock())
 
     def _chain(self) -> Chain:
         raw = self._file.read_bytes()

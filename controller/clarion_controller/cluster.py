@@ -9,7 +9,7 @@ from pathlib import Path
 from clarion_controller.discover.static import StaticDiscoverer
 from clarion_controller.fleet import FILE_NAME, Controller, Fleet, load_fleet, unknown
 from clarion_controller.initialise import cluster_id
-from clarion_controller.select_targets import Discovered
+from clarion_controller.select_targets import Discovered, Discoverer
 from clarion_controller.tuf_repository import TufRepository
 from clarion_protocol.errors import BadConfig, OperatorError, UnknownPackage
 from clarion_protocol.policy import Policy, policy_path, read_policy
@@ -62,7 +62,8 @@ class Cluster:
         if not sources:
             return None
         names = tuple(name for source in sources for name in source.static)
-        return StaticDiscoverer(names).hosts()
+        source: Discoverer = StaticDiscoverer(names)
+        return source.hosts()
 
     def expects(self, environment: str, name: str) -> bool:
         """Return whether a host of that name should be there; where that cannot be known, it is left alone."""

@@ -73,7 +73,6 @@ def test_the_bundle_and_the_root_are_all_that_is_needed(trust: Path, cluster: Cl
     assert release == cluster.repository.releases("shop")[1]
     assert (release.manifest_path, release.release) == ("shop/shop-2.0.0.manifest.json.zst", 2)
     assert book.policy("production").deploy_threshold == 1
-    book.require_fresh()
 
 
 @pytest.mark.parametrize(
@@ -112,8 +111,6 @@ def test_expired_means_nothing_new_and_no_more(
     with pytest.raises(OutOfTime, match=f"the {role} metadata expired on") as caught:
         book.find("shop", "1.0.0")
     assert hint in str(caught.value.hint)
-    with pytest.raises(OutOfTime):
-        book.require_fresh()
     assert book.policy("production").environment == "production"
 
 
