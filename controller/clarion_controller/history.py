@@ -88,5 +88,5 @@ def _nothing_before(stream: str) -> NothingMatches:
     environment, _, app = stream.partition("/")
     return NothingMatches(
         f"no earlier version of {app} was ever committed in {environment}",
-        hint=f"Name one: 'clarion deploy {app} VERSION -e {environment}'; 'clarion packages {app}' lists them.",
+        hint=f"Name one: 'clarion rollback {app} VERSION -e {environment}'; 'clarion packages {app}' lists them.",
     )
