@@ -192,7 +192,7 @@ class Reader:
 
     def __init__(self, app: PackageStore, path: str = PACKAGE) -> None:
         self.taken: list[MutableMapping[str, Any]] = []
-        self.may_take = asyncio.Event()
+        self.may_take, self.has_begun = asyncio.Event(), asyncio.Event()
         scope = {"type": "http", "method": "GET", "path": path, "headers": []}
         self.task = asyncio.create_task(app(scope, self._receive, self._send))
 
@@ -200,14 +200,14 @@ class Reader:
         return {"type": "http.request"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
+        self.has_begun.set()
         if message["type"] == "http.response.body":
             await self.may_take.wait()
         self.taken.append(message)
 
     async def begun(self) -> Reader:
         """Return this reader once it has its slot: the order in which two requests get to it is nobody's promise."""
-        while not self.taken:
-            await asyncio.sleep(0.001)
+        await self.has_begun.wait()
         return self
 
 
