@@ -40,10 +40,12 @@ def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path, database: En
     """Events come back in order, per deployment; the chain goes on where it was."""
     StateLog(database).record(Batch([(ONE, lost(1)), (OTHER, lost(2)), (ONE, lost(3)), (None, lost(4))]))
     database.dispose()
-    log = StateLog(open_database(tmp_path / "clarion.db"))
+    reopened = open_database(tmp_path / "clarion.db")
+    log = StateLog(reopened)
     log.record(Batch([(ONE, lost(5))]))
     assert log.events_of(ONE) == [lost(1), lost(3), lost(5)]
     assert (log.verify().entries, log.verify().broken_at) == (5, None)
+    reopened.dispose()
 
 
 def test_a_batch_is_recorded_whole_or_not_at_all(database: Engine) -> None:
