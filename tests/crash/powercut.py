@@ -31,6 +31,7 @@ from tests.agent.rig import Package, World
 
 from clarion_agent import durable
 from clarion_agent.app_folder import AppFolder
+from clarion_agent.logs import begin_logging
 from clarion_agent.tree import differences
 from clarion_protocol.manifest_file import read_manifest
 
@@ -232,6 +233,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--without", choices=["", "syncfs", "fsync"], default="")
     parser.add_argument("--stop-at-first", action="store_true")
     options = parser.parse_args(arguments)
+    begin_logging()  # to standard error: what is printed here is the result
     machine = Machine(options.work)
     cuts: list[Cut] = []
     for n in range(1, MOST_CUTS):
