@@ -16,7 +16,7 @@ from clarion_protocol import strict_json
 from clarion_protocol.dsse import MAX_ENVELOPE_BYTES, digest, seal
 from clarion_protocol.errors import BadEnvelope
 from clarion_protocol.keys import SigningKey
-from clarion_protocol.words import ID, NAME, SHA256, STREAM, VERSION, HostStatus, Intent, Stage, Strategy, Verb
+from clarion_protocol.words import ID, NAME, SHA256, STREAM, VERSION, HostStatus, Intent, Joiners, Stage, Strategy, Verb
 
 MAX_INT = 2**63 - 1
 MAX_LOG_TAIL = 16_000
@@ -73,7 +73,8 @@ class ReleaseRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a rollout walks; part of what deployers sign, so that a controller cannot hurry it.
 
-    `max_parallel` and `max_unreachable` are a count ("3") or a share of the targets ("25%").
+    `max_parallel` and `max_unreachable` are a count ("3") or a share of the targets ("25%"). `joiners` says what
+    a host gets that appears while the rollout is under way.
     """
 
     type: Strategy = Strategy.ROLLING
@@ -84,6 +85,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     bake_time: Seconds = 0.0
     lease_timeout: Seconds = 60.0
     progress_deadline: Seconds = 600.0
+    joiners: Joiners = Joiners.NEW
 
 
 class Deployment(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):

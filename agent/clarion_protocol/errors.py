@@ -29,12 +29,14 @@
     ├── NetworkError           the way between
     │   ├── StoreUnavailable       the package store does not answer
     │   ├── StoreMisbehaved        it answers with something else than was asked for
-    │   └── ControllerUnreachable  the controller does not answer
+    │   ├── ControllerUnreachable  the controller does not answer
+    │   └── CloudUnavailable       a cloud's API does not answer, or asks for patience
     └── OperatorError          what was typed or configured
         ├── BadConfig              a file does not parse, or has an unknown key
         ├── UnknownName            no such app, version, environment, host or deployment
         ├── NothingMatches         a filter that matches no host
         ├── JoinRefused            token used, expired or not ours
+        ├── CloudRefused           a cloud's API does not know who asks, or forbids it
         ├── Blocked                another deployment, a lock or a freeze is in the way
         ├── WaitTimedOut           the wait ended before what was waited for
         └── NoCluster              no cluster is initialised here
@@ -224,6 +226,12 @@ class ControllerUnreachable(NetworkError):
     code = "network.controller_unreachable"
 
 
+class CloudUnavailable(NetworkError):
+    """A cloud's API does not answer, answers nonsense, or asks for patience: what it knows is not known now."""
+
+    code = "network.cloud_unavailable"
+
+
 class OperatorError(ClarionError):
     """What was typed or configured cannot be done."""
 
@@ -252,6 +260,12 @@ class JoinRefused(OperatorError):
     """The join token is used up, expired, or not of this cluster."""
 
     code = "operator.join_refused"
+
+
+class CloudRefused(OperatorError):
+    """A cloud's API does not accept the credentials, or they lack a permission, which the hint names."""
+
+    code = "operator.cloud_refused"
 
 
 class Blocked(OperatorError):

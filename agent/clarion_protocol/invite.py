@@ -21,6 +21,7 @@ from clarion_protocol import strict_json
 from clarion_protocol.documents import Id, Sha256
 from clarion_protocol.errors import JoinRefused
 from clarion_protocol.policy import KeyHex
+from clarion_protocol.words import INSTANCE
 
 PREFIX = "clarion1."
 MAX_TOKEN_BYTES = 2048
@@ -74,11 +75,13 @@ class JoinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A host's first words: which invitation it holds and its two new public keys.
 
     `name` is what it asks to be called; empty, it takes the invitation's name, or else its `hostname`.
+    `instance` is what its cloud's metadata service says it is, empty where there is none.
     """
 
     invite: Id
     name: Annotated[str, Meta(max_length=63)] = ""
     hostname: Annotated[str, Meta(max_length=63)] = ""
+    instance: Annotated[str, Meta(pattern=f"^\\Z|{INSTANCE}")] = ""
     sign_key: KeyHex
     transport_key: KeyHex
 

@@ -113,6 +113,14 @@ class Strategy(str, Enum):
     ROLLING = "rolling"
 
 
+class Joiners(str, Enum):
+    """What a host gets that appears while a rollout is under way; when it has succeeded, all get its release."""
+
+    NEW = "new"
+    OLD = "old"
+    WAIT = "wait"
+
+
 class ExitCode(IntEnum):
     """What the command line returns."""
 
@@ -129,12 +137,19 @@ NAME = r"^[a-z0-9][a-z0-9._-]{0,62}\Z"
 VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z"
 ID = r"^[0-9a-f]{32}\Z"
 SHA256 = r"^[0-9a-f]{64}\Z"
+# A server as its cloud numbers it: EC2's instance id, Compute Engine's numeric id, Azure's vmId.
+INSTANCE = r"^(?:aws:i-[0-9a-f]{8,32}|gcp:[0-9]{1,20}|azure:[0-9a-f-]{36})\Z"
 STREAM = r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}\Z"
 
 
 def is_name(text: str) -> bool:
     """Return whether `text` may name an app, environment, group or host."""
     return re.fullmatch(NAME, text) is not None
+
+
+def is_instance(text: str) -> bool:
+    """Return whether `text` names a server as its cloud numbers it, such as "aws:i-0abc1234"."""
+    return re.fullmatch(INSTANCE, text) is not None
 
 
 def is_version(text: str) -> bool:

@@ -7,9 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from clarion_controller.discover.static import StaticDiscoverer
+from clarion_controller.discovered import Discovered
 from clarion_controller.fleet import FILE_NAME, Controller, Fleet, load_fleet, unknown
 from clarion_controller.initialise import cluster_id
-from clarion_controller.select_targets import Discovered, Discoverer
+from clarion_controller.select_targets import Discoverer
 from clarion_controller.tuf_repository import TufRepository
 from clarion_protocol.errors import BadConfig, OperatorError, UnknownPackage
 from clarion_protocol.policy import Policy, policy_path, read_policy
@@ -61,7 +62,7 @@ class Cluster:
         sources = self.fleet.in_environment(environment).hosts
         if not sources:
             return None
-        names = tuple(name for source in sources for name in source.static)
+        names = tuple(name for source in sources for name in source.static or ())
         source: Discoverer = StaticDiscoverer(names)
         return source.hosts()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import tomli
@@ -15,8 +15,8 @@ from clarion_protocol.documents import Plan
 from clarion_protocol.errors import BadConfig, UnknownName
 from clarion_protocol.toml_file import line_of, read_toml
 from clarion_protocol.wire import HEARTBEAT_REPORT_S
+from clarion_protocol.words import Joiners, is_name
 from clarion_protocol.words import Strategy as StrategyType
-from clarion_protocol.words import is_name
 
 FILE_NAME = "fleet.toml"
 
@@ -43,10 +43,70 @@ class Controller(_Table, frozen=True):
     unreachable_after: Duration = Duration(90)
 
 
-class HostSource(_Table, frozen=True):
-    """Where an environment's hosts are listed; exactly one key."""
+class Aws(_Table, frozen=True, kw_only=True):
+    """EC2 instances of one account: those with all `tags` (`*` and `?` match as EC2 says), in `regions`.
 
-    static: tuple[str, ...]
+    `profile` names one in the AWS configuration files; without, the SDK's own chain of credentials is asked.
+    `endpoint` is for what only speaks EC2's language.
+    """
+
+    regions: tuple[str, ...]
+    tags: Mapping[str, str] = {}
+    autoscaling_groups: tuple[str, ...] = ()
+    states: tuple[str, ...] = ("pending", "running")
+    profile: str = ""
+    endpoint: str = ""
+
+
+class Gcp(_Table, frozen=True, kw_only=True):
+    """Compute Engine instances of one project with all `labels`; empty `zones` are all of them."""
+
+    project: str
+    labels: Mapping[str, str] = {}
+    zones: tuple[str, ...] = ()
+    instance_groups: tuple[str, ...] = ()
+    states: tuple[str, ...] = ("PROVISIONING", "STAGING", "RUNNING")
+    endpoint: str = ""
+
+
+class Azure(_Table, frozen=True, kw_only=True):
+    """Azure VMs and instances of scale sets with all `tags`, as Resource Graph lists them."""
+
+    subscriptions: tuple[str, ...]
+    tags: Mapping[str, str] = {}
+    resource_groups: tuple[str, ...] = ()
+    scale_sets: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+    states: tuple[str, ...] = ("starting", "running")
+    endpoint: str = ""
+
+
+class HostSource(_Table, frozen=True, kw_only=True):
+    """Where an environment's hosts are listed; exactly one key. `inventory` is an Ansible inventory file."""
+
+    static: tuple[str, ...] | None = None
+    inventory: str | None = None
+    aws: Aws | None = None
+    gcp: Gcp | None = None
+    azure: Azure | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        """Which keys are given."""
+        return [name for name in self.__struct_fields__ if getattr(self, name) is not None]
+
+    @property
+    def label(self) -> str:
+        """What to call this source."""
+        kind = self.kinds[0]
+        if self.inventory is not None:
+            return f"inventory {self.inventory}"
+        places = {
+            "aws": self.aws.regions if self.aws else (),
+            "gcp": (self.gcp.project,) if self.gcp else (),
+            "azure": self.azure.subscriptions if self.azure else (),
+        }
+        return " ".join([kind, ", ".join(places.get(kind, ()))]).strip()
 
 
 class Strategy(_Table, frozen=True):
@@ -60,6 +120,7 @@ class Strategy(_Table, frozen=True):
     bake_time: Duration = Duration(0)
     lease_timeout: Duration = Duration(60)
     progress_deadline: Duration = Duration(600)
+    joiners: Joiners = Joiners.NEW
 
     def plan(self) -> Plan:
         """Return this strategy as a deployment carries it."""
@@ -72,14 +133,62 @@ class Strategy(_Table, frozen=True):
             bake_time=float(self.bake_time),
             lease_timeout=float(self.lease_timeout),
             progress_deadline=float(self.progress_deadline),
+            joiners=self.joiners,
         )
 
 
 class Environment(_Table, frozen=True):
-    """One environment; without `hosts`, every host enrolled in it."""
+    """One environment; without `hosts`, every host enrolled in it.
+
+    Its sources are asked every `discover_every`. An answer in which more than `max_shrink` of the hosts of the one
+    before are missing, or all, is not believed until somebody says that it is true.
+    """
 
     hosts: tuple[HostSource, ...] = ()
+    discover_every: Duration = Duration(60)
+    max_shrink: Share = Share("20%")
     strategy: Strategy = Strategy()
+
+
+class S3(_Table, frozen=True, kw_only=True):
+    """A bucket of S3, or of what speaks its language at `endpoint`."""
+
+    bucket: str
+    region: str = ""
+    prefix: str = ""
+    profile: str = ""
+    endpoint: str = ""
+
+
+class Gcs(_Table, frozen=True, kw_only=True):
+    """A bucket of Google Cloud Storage."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str = ""
+
+
+class AzureBlob(_Table, frozen=True, kw_only=True):
+    """A container of Azure Blob Storage."""
+
+    account: str
+    container: str
+    prefix: str = ""
+    endpoint: str = ""
+
+
+class Store(_Table, frozen=True, kw_only=True):
+    """Where packages lie: in the home's own folder unless one of the clouds is named.
+
+    `deliver` says how hosts get them: "redirect" sends each to the cloud with an address that is signed for
+    `url_ttl`; "proxy" passes the bytes through the controller, for hosts (and relays) without a way out.
+    """
+
+    s3: S3 | None = None
+    gcs: Gcs | None = None
+    azure: AzureBlob | None = None
+    deliver: Literal["redirect", "proxy"] = "redirect"
+    url_ttl: Duration = Duration(3600)
 
 
 class Fleet(_Table, frozen=True):
@@ -87,6 +196,7 @@ class Fleet(_Table, frozen=True):
 
     cluster: Cluster = Cluster()
     controller: Controller = Controller()
+    store: Store = Store()
     environment: Mapping[str, Environment] = {}
 
     def in_environment(self, name: str) -> Environment:
@@ -133,7 +243,7 @@ def parse_fleet(text: str, source: str = FILE_NAME) -> Fleet:
     """
     read: Any = read_toml(text, _shape(text), source)
     environments = {name: getattr(read.environment, f"_{place}") for place, name in enumerate(_environments(text))}
-    fleet = Fleet(read.cluster, read.controller, environments)
+    fleet = Fleet(read.cluster, read.controller, read.store, environments)
     for problem, key in _problems(fleet):
         line = line_of(text, key)
         raise BadConfig(f"{source}, line {line}: {'.'.join(key)}: {problem}")
@@ -155,6 +265,7 @@ def _shape(text: str) -> type[msgspec.Struct]:
     fields: list[tuple[str, type, Any]] = [
         ("cluster", Cluster, Cluster()),
         ("controller", Controller, Controller()),
+        ("store", Store, Store()),
         ("environment", environments, msgspec.field(default=None)),
     ]
     return msgspec.defstruct("File", fields, forbid_unknown_fields=True)
@@ -181,18 +292,27 @@ def _problems(fleet: Fleet) -> Iterable[tuple[str, tuple[str, ...]]]:
     if fleet.controller.unreachable_after <= HEARTBEAT_REPORT_S:
         yield f"hosts only speak every {HEARTBEAT_REPORT_S:.0f} s", ("controller", "unreachable_after")
     for name, environment in fleet.environment.items():
-        where = ("environment", name)
-        if not is_name(name):
-            yield "a name is a-z, 0-9, and . _ - inside, at most 63 characters", where
-        if environment.strategy.max_failures < 0:
-            yield "cannot be below 0", (*where, "strategy", "max_failures")
-        if not environment.strategy.max_parallel.of(1):
-            yield "must be at least 1, or nothing would ever change", (*where, "strategy", "max_parallel")
-        if not 5 <= environment.strategy.lease_timeout <= 3600:
-            yield "a lease lasts 5s to 1h", (*where, "strategy", "lease_timeout")
-        for bad in _bad_hosts(environment):
-            yield f"{bad!r} cannot be a host's name (a-z, 0-9, and . _ - inside)", (*where, "hosts")
+        yield from _environment_problems(name, environment)
+
+
+def _environment_problems(name: str, environment: Environment) -> Iterable[tuple[str, tuple[str, ...]]]:
+    where = ("environment", name)
+    if not is_name(name):
+        yield "a name is a-z, 0-9, and . _ - inside, at most 63 characters", where
+    if environment.strategy.max_failures < 0:
+        yield "cannot be below 0", (*where, "strategy", "max_failures")
+    if not environment.strategy.max_parallel.of(1):
+        yield "must be at least 1, or nothing would ever change", (*where, "strategy", "max_parallel")
+    if not 5 <= environment.strategy.lease_timeout <= 3600:
+        yield "a lease lasts 5s to 1h", (*where, "strategy", "lease_timeout")
+    for source in environment.hosts:
+        if len(source.kinds) != 1:
+            yield "each source has exactly one of static, inventory, aws, gcp and azure", (*where, "hosts")
+    if environment.discover_every < 5:
+        yield "clouds are asked at most every 5s", (*where, "discover_every")
+    for bad in _bad_hosts(environment):
+        yield f"{bad!r} cannot be a host's name (a-z, 0-9, and . _ - inside)", (*where, "hosts")
 
 
 def _bad_hosts(environment: Environment) -> Iterable[str]:
-    return (name for source in environment.hosts for name in source.static if not is_name(name))
+    return (name for source in environment.hosts for name in source.static or () if not is_name(name))

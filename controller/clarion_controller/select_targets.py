@@ -13,16 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from clarion_controller.discovered import Discovered
 from clarion_controller.fleet import unknown
 from clarion_protocol.documents import Targets
 from clarion_protocol.errors import NothingMatches
-
-
-@dataclass(frozen=True)
-class Discovered:
-    """One host that there should be."""
-
-    name: str
 
 
 class Discoverer(Protocol):

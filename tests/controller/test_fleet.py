@@ -40,7 +40,7 @@ def test_everything_that_can_be_written_is_read() -> None:
     """Durations become seconds, shares stay as written, environments keep their own names."""
     fleet = parse_fleet(WHOLE)
     production = fleet.in_environment("production")
-    assert [name for source in production.hosts for name in source.static] == ["web-1", "web-2", "db-1"]
+    assert [name for source in production.hosts for name in source.static or ()] == ["web-1", "web-2", "db-1"]
     plan = production.strategy.plan()
     assert (plan.type, plan.max_parallel, plan.max_failures) == (Strategy.ALL_AT_ONCE, "3", 2)
     assert (plan.bake_time, plan.lease_timeout, plan.progress_deadline) == (10.0, 30.0, 300.0)

@@ -7,14 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarion_controller.discover.static import StaticDiscoverer
-from clarion_controller.select_targets import Discovered, TargetRequest, select_targets
+from clarion_controller.discovered import Discovered
+from clarion_controller.select_targets import TargetRequest, select_targets
 from clarion_protocol.errors import NothingMatches, UnknownName
 
 ENROLLED = {"web-1": "1" * 32, "web-2": "2" * 32, "db-1": "3" * 32}
-LISTED = [Discovered("web-1"), Discovered("web-2"), Discovered("web-3")]
+LISTED = [Discovered(name=name, source="static") for name in ("web-1", "web-2", "web-3")]
 
 names = st.sampled_from([f"web-{number}" for number in range(8)])
-fleets = st.none() | st.lists(names.map(Discovered), unique=True)
+fleets = st.none() | st.lists(
+    names.map(lambda name: Discovered(name=name, source="static")), unique_by=lambda server: server.name
+)
 rosters = st.dictionaries(names, st.uuids().map(lambda value: value.hex))
 
 

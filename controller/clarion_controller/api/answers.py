@@ -5,6 +5,8 @@ method   path                                            body                ans
 =======  ==============================================  ==================  ==================
 GET      /v1/fleet                                                           FleetAnswer
 GET      /v1/hosts?environment=&app=                                         list[HostAnswer]
+GET      /v1/sources?environment=                                            list[SourceAnswer]
+GET      /v1/doctor                                                          list[Finding]
 DELETE   /v1/hosts/{name}?environment=                                       HostAnswer
 POST     /v1/invites                                     InviteRequest       InviteAnswer
 POST     /v1/plan                                        PlanRequest         PlanAnswer
@@ -25,8 +27,11 @@ status 400 (operator's fault), 404 (unknown name), 409 (blocked). Times are UTC 
 
 from __future__ import annotations
 
+from enum import Enum
+
 import msgspec
 
+from clarion_controller.host_filter import HostFilter
 from clarion_protocol.documents import Deployment, Facts, Plan, Running
 from clarion_protocol.words import DeploymentStatus, HostStatus, Intent
 
@@ -49,12 +54,22 @@ class FleetAnswer(msgspec.Struct, frozen=True):
 
 
 class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One host: what discovery, enrolment and its own reports say of it; `clock` is what is wrong with its clock."""
+    """One host: what discovery, enrolment and its own reports say of it; `clock` is what is wrong with its clock.
+
+    `instance` is its number in its cloud, as discovery (else as the agent that joined) says; `findings` are sentences
+    about what does not fit together.
+    """
 
     name: str
     environment: str
     id: str | None = None
     groups: list[str] = []
+    source: str = ""
+    instance: str = ""
+    zone: str = ""
+    state: str = ""
+    tags: dict[str, str] = {}
+    addresses: list[str] = []
     is_discovered: bool
     is_enrolled: bool
     is_connected: bool
@@ -63,6 +78,40 @@ class HostAnswer(msgspec.Struct, frozen=True, kw_only=True):
     facts: Facts | None = None
     running: list[Running] = []
     drift: list[str] = []
+    findings: list[str] = []
+
+
+class SourceAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One source of an environment's hosts: how many it listed when it was last believed, and what is wrong since.
+
+    `answered_at` is None if it never was; `offered` is the number of hosts in an answer that is not believed because
+    too many of those before are missing.
+    """
+
+    environment: str
+    source: str
+    hosts: int
+    answered_at: float | None = None
+    trouble: str = ""
+    hint: str = ""
+    offered: int | None = None
+
+
+class Health(str, Enum):
+    """How one thing is that a doctor looked at."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at: what, how it is, and the next command if it is not well."""
+
+    subject: str
+    health: Health
+    sentence: str
+    hint: str = ""
 
 
 class InviteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +135,8 @@ class InviteAnswer(msgspec.Struct, frozen=True):
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator asks for. `hosts` are names (none: all); `plan` overrides fleet.toml's strategy.
 
+    `where` narrows the hosts down by what they have in common. With `accept_shrink` a source that lists far fewer
+    hosts than before is believed, and of one that does not answer the last answer counts.
     A rollback without `version` goes to the newest version that was committed before the one in force.
     """
 
@@ -93,6 +144,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     environment: str
     version: str | None = None
     hosts: list[str] | None = None
+    where: HostFilter = HostFilter()
+    accept_shrink: bool = False
     intent: Intent = Intent.INSTALL
     plan: Plan | None = None
     reason: str = ""

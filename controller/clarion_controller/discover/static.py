@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clarion_controller.select_targets import Discovered
+from clarion_controller.discovered import Discovered
 
 
 @dataclass(frozen=True)
@@ -15,4 +15,4 @@ class StaticDiscoverer:
 
     def hosts(self) -> list[Discovered]:
         """Return the listed hosts, in the order in which they are listed."""
-        return [Discovered(name) for name in dict.fromkeys(self.names)]
+        return [Discovered(name=name, source="static") for name in dict.fromkeys(self.names)]

@@ -11,6 +11,7 @@ from functools import singledispatch
 from msgspec.structs import replace
 
 from clarion_controller.state.events import (
+    AbsentGone,
     AnyEvent,
     DeploymentAccepted,
     Halted,
@@ -112,13 +113,18 @@ def _(event: HostBack, state: RolloutState, hosts: dict[str, HostState]) -> Roll
 @_fold.register
 def _(event: HostAdded, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
     hosts[event.host] = HostState(name=event.name, since=event.at)
-    return replace(state, absent=tuple(name for name in state.absent if name != event.name))
+    return _without(state, {event.name, event.fills})
 
 
 @_fold.register
 def _(event: HostRemoved, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
     hosts.pop(event.host, None)
     return state
+
+
+@_fold.register
+def _(event: AbsentGone, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
+    return _without(state, set(event.names))
 
 
 @_fold.register
@@ -145,3 +151,7 @@ def _(event: StatusChanged, state: RolloutState, hosts: dict[str, HostState]) ->
     return replace(
         state, status=event.status, reason=event.reason, finished=finished, moved_at=event.at, paused_at=None
     )
+
+
+def _without(state: RolloutState, names: set[str]) -> RolloutState:
+    return replace(state, absent=tuple(name for name in state.absent if name not in names))

@@ -63,16 +63,23 @@ class HostBack(Event, frozen=True, kw_only=True, tag="host_back"):
 
 
 class HostAdded(Event, frozen=True, kw_only=True, tag="host_added"):
-    """A host joined the environment after the deployment was accepted."""
+    """A host joined the environment after the deployment was accepted; `fills` is what it was called without agent."""
 
     host: str
     name: str
+    fills: str = ""
 
 
 class HostRemoved(Event, frozen=True, kw_only=True, tag="host_removed"):
     """A host was taken out of the fleet: it drops out of every count."""
 
     host: str
+
+
+class AbsentGone(Event, frozen=True, kw_only=True, tag="absent_gone"):
+    """Hosts that never had an agent are not in the fleet any more: they drop out of every count."""
+
+    names: list[str]
 
 
 class Halted(Event, frozen=True, kw_only=True, tag="halted"):
@@ -134,6 +141,7 @@ AnyEvent = (
     | HostBack
     | HostAdded
     | HostRemoved
+    | AbsentGone
     | Halted
     | Paused
     | Resumed

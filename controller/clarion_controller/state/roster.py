@@ -37,6 +37,7 @@ class Host:
     sign_key: str
     transport_key: str
     joined_at: float
+    instance: str = ""
     report_seq: int = 0
     last_seen: float | None = None
     last_report: Report | None = None

@@ -47,7 +47,9 @@ hosts = Table(
     Column("report_seq", Integer, nullable=False, server_default=text("0")),
     Column("last_seen", Float),
     Column("last_report", LargeBinary),
+    Column("instance", Text, nullable=False, server_default=text("''")),
     Index("one_name", "environment", "name", unique=True, sqlite_where=text("revoked_at IS NULL")),
+    Index("one_instance", "instance", unique=True, sqlite_where=text("revoked_at IS NULL AND instance != ''")),
     Index("one_transport_key", "transport_key", unique=True),
 )
 

@@ -1,0 +1,139 @@
+"""Which discovered server runs which agent: pure, and never by a name that a host merely claims.
+
+- A server that has a number in its cloud belongs to the one agent that proved, when it
+  joined, to hold an invitation and named that number; nothing else binds the two.
+- A server that is only listed by name belongs to the agent that was enrolled under that
+  name, unless that agent is bound to a server of a cloud already.
+- What does not fit together stands out: each such member carries sentences, `findings`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from clarion_controller.discovered import Discovered
+from clarion_controller.state.roster import Host
+from clarion_protocol.words import is_name
+
+
+@dataclass(frozen=True)
+class Member:
+    """One server of an environment: what discovery says of it, what the roster says of it, or both.
+
+    `name` is unique among the members. `is_expected` says whether it belongs to the fleet: an agent whose server no
+    source lists does not.
+    """
+
+    name: str
+    host: Host | None = None
+    server: Discovered | None = None
+    is_expected: bool = True
+    findings: tuple[str, ...] = ()
+
+    @property
+    def zone(self) -> str:
+        """The zone that its cloud says it is in."""
+        return self.server.zone if self.server else ""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Its tags or labels."""
+        return self.server.tags if self.server else {}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups it was invited into, and those that its source puts it in."""
+        groups = [*(self.host.groups if self.host else ()), *(self.server.groups if self.server else ())]
+        return tuple(dict.fromkeys(groups))
+
+
+def match(discovered: Iterable[Discovered] | None, enrolled: Sequence[Host]) -> list[Member]:
+    """Return the members of an environment by name; `discovered` is None where nothing is configured."""
+    if discovered is None:
+        return sorted((Member(host.name, host) for host in enrolled), key=lambda member: member.name)
+    servers = list(_merged(discovered))
+    by_instance = _claims(enrolled)
+    bound = [(server, _owner(server, by_instance)) for server in servers if server.instance]
+    taken = {host.id for _, host in bound if host}
+    by_name = {host.name: host for host in enrolled if host.id not in taken}
+    bound += [(server, by_name.get(server.name)) for server in servers if not server.instance]
+    taken |= {host.id for _, host in bound if host}
+    strays = [host for host in enrolled if host.id not in taken]
+    members = [*_members(bound, enrolled), *_strays(strays, by_instance)]
+    return sorted(members, key=lambda member: member.name)
+
+
+def _merged(discovered: Iterable[Discovered]) -> Iterator[Discovered]:
+    """Yield each server once, however many sources list it."""
+    seen: dict[str, Discovered] = {}
+    for server in discovered:
+        key = server.instance or f"name:{server.name}"
+        seen[key] = _merge(seen[key], server) if key in seen else server
+    yield from seen.values()
+
+
+def _merge(first: Discovered, second: Discovered) -> Discovered:
+    return Discovered(
+        name=first.name,
+        source=first.source if first.source == second.source else f"{first.source}, {second.source}",
+        instance=first.instance,
+        zone=first.zone or second.zone,
+        state=first.state or second.state,
+        groups=tuple(dict.fromkeys([*first.groups, *second.groups])),
+        tags={**second.tags, **first.tags},
+        addresses=tuple(dict.fromkeys([*first.addresses, *second.addresses])),
+    )
+
+
+def _claims(enrolled: Sequence[Host]) -> dict[str, list[Host]]:
+    claims: dict[str, list[Host]] = {}
+    for host in enrolled:
+        if host.instance:
+            claims.setdefault(host.instance, []).append(host)
+    return claims
+
+
+def _owner(server: Discovered, claims: Mapping[str, Sequence[Host]]) -> Host | None:
+    """Return the agent of a server; two that claim it have both lost it until a person decides."""
+    hosts = claims.get(server.instance, ())
+    return hosts[0] if len(hosts) == 1 else None
+
+
+def _members(bound: Sequence[tuple[Discovered, Host | None]], enrolled: Sequence[Host]) -> Iterator[Member]:
+    namesakes = {host.name: host for host in enrolled}
+    used = Counter(server.name for server, host in bound if host is None)
+    for server, host in bound:
+        if host:
+            yield Member(host.name, host, server)
+            continue
+        is_free = used[server.name] == 1 and server.name not in namesakes and is_name(server.name)
+        member = Member(server.name if is_free else _unique(server), None, server)
+        namesake = namesakes.get(server.name)
+        if namesake and server.instance and not namesake.instance:
+            yield replace(member, findings=(_namesake(server, namesake),))
+        else:
+            yield member
+
+
+def _unique(server: Discovered) -> str:
+    """Return a name that no other server has; one that is only listed by name is the only one of it."""
+    number = server.instance.partition(":")[2]
+    if not number:
+        return server.name
+    return f"{server.name}-{number}" if is_name(f"{server.name}-{number}") else number
+
+
+def _namesake(server: Discovered, host: Host) -> str:
+    return (
+        f"an agent calls itself {host.name}, but never said that it is {server.instance}: "
+        f"if it is, run 'clarion hosts revoke {host.name} -e {host.environment}' and 'clarion-agent join' there"
+    )
+
+
+def _strays(hosts: Sequence[Host], claims: Mapping[str, Sequence[Host]]) -> Iterator[Member]:
+    for host in hosts:
+        rivals = [rival.name for rival in claims.get(host.instance, ()) if rival.id != host.id]
+        findings = [f"claims to be {host.instance}, as {', '.join(rivals)} does"] if rivals else []
+        yield Member(host.name, host, None, is_expected=False, findings=tuple(findings))
