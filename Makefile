@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+CLOUDS := .venv/.clouds-installed
 
 # What the lab boots its servers with; Debian's names.
 LAB_PACKAGES := mmdebstrap debian-archive-keyring systemd-container systemd dbus iproute2 nftables \
@@ -11,7 +12,7 @@ LAB_PACKAGES := mmdebstrap debian-archive-keyring systemd-container systemd dbus
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-upgrade --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint soak bench deb constraints lab-deps clean
+.PHONY: help demo test unit clouds lint soak bench deb constraints lab-deps clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
@@ -19,11 +20,14 @@ help:  ## show this list
 demo: $(INSTALLED)  ## a controller, three agents and four deployments on this machine, without root
 	$(BIN)/python examples/demo/run.py
 
-test: $(INSTALLED)  ## every check and every test that this machine can run
+test: $(CLOUDS)  ## every check and every test that this machine can run
 	$(BIN)/python tests/run_all.py
 
 unit: $(INSTALLED)  ## only the unit tests, only on the Python of .venv
-	$(BIN)/pytest -n logical --ignore=tests/lab --ignore=tests/crash --ignore=tests/bench
+	$(BIN)/pytest -n logical --ignore=tests/lab --ignore=tests/crash --ignore=tests/clouds --ignore=tests/bench
+
+clouds: $(CLOUDS)  ## only the tests with the clouds' SDKs and their doubles
+	$(BIN)/pytest -n logical tests/clouds
 
 lint: $(INSTALLED)  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check
@@ -33,11 +37,11 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import contracts
 # Hours of luck in an hour: every property with fifty times the examples, the whole demo again and again,
 # and the wire with 5,000 hosts.
 soak: $(INSTALLED)  ## look longer: properties, demos and fleets, about an hour
-	CLARION_EFFORT=50 $(BIN)/pytest -n logical -m hypothesis --timeout 3000 --ignore=tests/lab
+	CLARION_EFFORT=50 $(BIN)/pytest -n logical -m hypothesis --timeout 3000 --ignore=tests/lab --ignore=tests/clouds
 	for round in 1 2 3 4 5; do $(BIN)/python examples/demo/run.py || exit 1; done
 	$(BIN)/python tests/bench/run.py --hosts 5000 --out soak.json
 
-bench: $(INSTALLED)  ## measure, and write bench.json
+bench: $(CLOUDS)  ## measure, and write bench.json
 	$(BIN)/python tests/bench/run.py
 
 deb: $(INSTALLED)  ## build dist/clarion-agent_*.deb and dist/clarion_*.deb
@@ -62,4 +66,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The SDKs of the clouds and their doubles, a quarter of a gigabyte, which the demo does without.
+$(CLOUDS): $(INSTALLED) constraints-clouds.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-clouds.txt
 	@touch $@
