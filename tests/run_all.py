@@ -1,8 +1,9 @@
-"""Runs everything a change has to pass: checks, unit tests on every Python here, then real servers and crashes.
+"""Runs everything a change has to pass: checks, unit tests on every Python here, clouds, real servers, crashes.
 
-Three rules:
+Four rules:
 - what cannot run here is counted as skipped, with the reason, never passed over in silence;
 - a step that ends without a result has failed;
+- two unit test steps run at a time, because they wait more than they compute; what boots servers runs alone;
 - the last line sums up every step, and the exit code says the same.
 """
 
@@ -16,17 +17,25 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 MINORS = (10, 11, 12, 13)
+AT_A_TIME = 2
 LIMIT = 20 * 60  # seconds for one step; a single test has its own, in pyproject.toml
 
-UNIT = ["-n", "logical", "--ignore=tests/lab", "--ignore=tests/crash", "--ignore=tests/bench", "tests"]
+APART = ("lab", "crash", "clouds", "bench")
+UNIT = ["-n", "logical", *(f"--ignore=tests/{name}" for name in APART), "tests"]
+CLOUDS = ["-n", "logical", "tests/clouds"]  # the SDKs are not installed for the other Pythons
 REAL = ["tests/lab", "tests/crash"]  # each skips itself where it cannot run, and says why
+
+Run = Callable[[list[str]], bool]
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,10 @@ class Result:
 def main() -> int:
     """Run all steps, print what became of each, and return the exit code."""
     results = [check("ruff", ["ruff", "check"]), check("mypy", ["mypy"]), check("imports", ["lint-imports"])]
-    results.append(pytest(f"unit tests, Python 3.{sys.version_info.minor}", BIN, UNIT))
-    results += [unit_tests_on(minor) for minor in MINORS if minor != sys.version_info.minor]
+    steps: list[Callable[[], Result]] = [partial(unit_tests_on, minor) for minor in MINORS]
+    steps.append(partial(pytest, "SDKs of the clouds", BIN, CLOUDS, succeeds_aside))
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        results += pool.map(lambda step: step(), steps)
     results.append(pytest("real servers and crashes", BIN, REAL))
     return closing(results)
 
@@ -57,12 +68,12 @@ def check(step: str, command: list[str]) -> Result:
     return Result(step, passed=int(ok), failed=int(not ok), seconds=time.monotonic() - began)
 
 
-def pytest(step: str, bin_dir: Path, arguments: list[str]) -> Result:
+def pytest(step: str, bin_dir: Path, arguments: list[str], run: Run | None = None) -> Result:
     """Run pytest and count from its own report, so that nothing is read off the screen."""
     began = announce(step)
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
-        ok = succeeds([str(bin_dir / "python"), "-m", "pytest", f"--junitxml={report}", *arguments])
+        ok = (run or succeeds)([str(bin_dir / "python"), "-m", "pytest", f"--junitxml={report}", *arguments])
         counted = count(step, report)
     # No report, or a failure outside any test (a broken conftest, no tests at all), is a failure too.
     return replace(counted, failed=counted.failed if ok else max(counted.failed, 1), seconds=time.monotonic() - began)
@@ -80,15 +91,17 @@ def count(step: str, report: Path) -> Result:
 
 
 def unit_tests_on(minor: int) -> Result:
-    """Run the unit tests on another Python, in its own environment, if this machine has it."""
+    """Run the unit tests on a Python, each but our own in an environment of its own, if this machine has it."""
     step = f"unit tests, Python 3.{minor}"
+    if minor == sys.version_info.minor:
+        return pytest(step, BIN, UNIT, succeeds_aside)
     python = find_python(minor)
     if python is None:
         return Result(step, skipped=collected(UNIT[2:]), reasons=(f"no Python 3.{minor} on this machine",))
     bin_dir = environment(python, ROOT / ".venvs" / f"3.{minor}")
     if bin_dir is None:
         return Result(step, failed=1, reasons=(f"{python}: the environment could not be made",))
-    return pytest(step, bin_dir, UNIT)
+    return pytest(step, bin_dir, UNIT, succeeds_aside)
 
 
 def find_python(minor: int) -> str | None:
@@ -131,6 +144,20 @@ def succeeds(command: list[str], *, quiet: bool = False) -> bool:
     except subprocess.TimeoutExpired:
         print(f"ended after {LIMIT} s: {' '.join(command)}", flush=True)
         return False
+
+
+def succeeds_aside(command: list[str]) -> bool:
+    """Run a command beside others, and show what it printed in one piece when it is over."""
+    with tempfile.TemporaryFile("w+", errors="replace") as printed:
+        try:
+            merged = subprocess.STDOUT
+            done = subprocess.run(command, cwd=ROOT, timeout=LIMIT, stdout=printed, stderr=merged, check=False)
+            ending = f"exit code {done.returncode}"
+        except subprocess.TimeoutExpired:
+            ending = f"ended after {LIMIT} s"
+        printed.seek(0)
+        print(f"\n--- {' '.join(command)}\n{printed.read()}--- {ending}", flush=True)
+    return ending == "exit code 0"
 
 
 def announce(step: str) -> float:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.run_all import Result, closing, count, environment, find_python
+from tests.run_all import Result, closing, count, environment, find_python, succeeds_aside
 
 REPORT = """\
 <testsuites><testsuite tests="5">
@@ -67,3 +67,12 @@ def test_pyenvs_pythons_are_found_without_being_switched_on(tmp_path: Path, monk
 def test_an_environment_that_cannot_be_made_is_none(tmp_path: Path) -> None:
     """A Python that fails gives no environment, and so no tests that seem to have run."""
     assert environment("/bin/false", tmp_path / "venv") is None
+
+
+def test_what_runs_beside_others_is_shown_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
+    """A failing command has failed, and all that it said is there, with how it ended."""
+    assert not succeeds_aside([sys.executable, "-c", "import sys; print('so far'); sys.exit('too bad')"])
+    printed = capsys.readouterr().out
+    assert "so far" in printed
+    assert printed.endswith("too bad\n--- exit code 1\n")
+    assert succeeds_aside([sys.executable, "-c", ""])
