@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
+from clarion_agent.origin import origin_of
 from clarion_protocol.amounts import Duration, Size
 from clarion_protocol.documents import Name
 from clarion_protocol.errors import BadConfig
@@ -46,6 +48,9 @@ class Config(_Table, frozen=True):
     sandbox: Literal["auto", "systemd", "reduced"] = "auto"
     disk_reserve: Size = Size(2**30)
     poll_interval: Duration = Duration(60)
+    cloud: Literal["auto", "aws", "gcp", "azure", "none"] = "auto"
+    package_url: str = ""
+    package_origins: tuple[str, ...] = ()
     app: dict[Name, AppRules] = {}
 
     def __post_init__(self) -> None:
@@ -54,6 +59,10 @@ class Config(_Table, frozen=True):
                 raise ValueError(f'"{path}" must be an absolute path')
         if self.poll_interval < 1:
             raise ValueError("poll_interval must be at least 1s")
+        if self.package_url:
+            _check_store(self.package_url)
+        for origin in self.package_origins:
+            _check_origin(origin)
 
     @property
     def state(self) -> Path:
@@ -73,6 +82,25 @@ class Config(_Table, frozen=True):
     def units_of(self, app: str) -> tuple[str, ...]:
         """Return the units that `app` may restart."""
         return self.app.get(app, AppRules()).units
+
+
+def _check_store(url: str) -> None:
+    parts = urlsplit(url)
+    try:
+        origin_of(url)
+    except ValueError as error:
+        raise ValueError(f'package_url "{parts.hostname or url[:80]}": {error}') from None
+    if parts.query or parts.fragment:
+        raise ValueError('package_url has no "?" and no "#"')
+
+
+def _check_origin(origin: str) -> None:
+    try:
+        origin_of(origin)
+    except ValueError as error:
+        raise ValueError(f"package_origins: {error}") from None
+    if origin.count("/") > 2 or "?" in origin or "#" in origin:
+        raise ValueError(f'package_origins: "{origin[:80]}" must end after host and port')
 
 
 def load_config(path: Path) -> Config:

@@ -1,0 +1,31 @@
+"""What an address says about whom it asks: its origin, which is scheme, host and port (RFC 6454)."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> str:
+    """Return the origin of an address, spelled in one way only: ``https://host`` or ``http://host:9000``.
+
+    Raises:
+        ValueError: it is no address of a web server, or holds a name or a password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError("an address begins with http:// or https:// and a host")
+    if "@" in parts.netloc:
+        raise ValueError("an address here holds no name and no password")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = _port(parts)
+    return f"{parts.scheme}://{host}" + ("" if port == _PORTS[parts.scheme] else f":{port}")
+
+
+def _port(parts: SplitResult) -> int:
+    # Also an empty port ("host:") is the scheme's; port 0 is nobody's.
+    port = _PORTS[parts.scheme] if parts.port is None else parts.port
+    if port == 0:
+        raise ValueError("no server listens at port 0")
+    return port
