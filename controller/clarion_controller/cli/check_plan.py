@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from clarion_controller.api.answers import HostAnswer, PlanAnswer, PlanRequest
+from clarion_controller.host_filter import narrow
 from clarion_protocol.documents import Deployment
 from clarion_protocol.errors import SignalError
 from clarion_protocol.words import stream_of
@@ -64,17 +65,25 @@ def _other_words(request: PlanRequest, deployment: Deployment) -> Iterator[str]:
 
 
 def _other_hosts(asked: Question, answer: PlanAnswer) -> Iterator[str]:
-    names = set(asked.request.hosts if asked.request.hosts is not None else answer.targets)
+    is_everybody = asked.request.hosts is None and asked.request.where.is_empty
+    names = set(answer.targets) if is_everybody else _meant(asked)
     if set(answer.targets) != names:
         yield f"hosts {_listed(answer.targets)} where {_listed(names)} were asked"
     targets = answer.deployment.targets
     if targets.all:
-        if asked.request.hosts is not None:
+        if not is_everybody:
             yield "every host of the environment where some were asked"
         return
     ids = {host.id for host in asked.hosts if host.name in names and host.id}
     if set(targets.hosts) != ids:
         yield f"{len(set(targets.hosts) - ids)} ids of other hosts, {len(ids - set(targets.hosts))} ids missing"
+
+
+def _meant(asked: Question) -> set[str]:
+    """Return whom the request means by what the asker knows: the filter is applied here once more."""
+    wanted = asked.request.hosts
+    named = [host for host in asked.hosts if host.is_discovered and (wanted is None or host.name in wanted)]
+    return {host.name for host in narrow(named, asked.request.where)}
 
 
 def _other_times(now: float, deployment: Deployment) -> Iterator[str]:

@@ -13,6 +13,7 @@ import msgspec
 from clarion_controller.api.answers import (
     DeploymentAnswer,
     ErrorAnswer,
+    Finding,
     FleetAnswer,
     HostAnswer,
     InviteAnswer,
@@ -20,6 +21,7 @@ from clarion_controller.api.answers import (
     LogAnswer,
     PlanAnswer,
     PlanRequest,
+    SourceAnswer,
     StreamAnswer,
 )
 from clarion_protocol.errors import ClarionError, ControllerUnreachable, UnknownName, all_errors
@@ -28,6 +30,7 @@ from clarion_protocol.words import is_name
 T = TypeVar("T")
 _ID = re.compile(r"[0-9a-f]{1,32}\Z")  # or its beginning
 PATIENCE = 30.0  # seconds for an answer, beyond what the call itself asks to wait
+LONG = {"/v1/plan": 100.0, "/v1/doctor": 180.0}  # these ask the clouds, each of which may need a minute
 
 
 class Controller:
@@ -46,6 +49,14 @@ class Controller:
     def hosts(self, environment: str | None = None, app: str | None = None) -> list[HostAnswer]:
         """Return all hosts, or those of an environment."""
         return self._call("GET", "/v1/hosts", list[HostAnswer], query={"environment": environment, "app": app})
+
+    def sources(self, environment: str | None = None) -> list[SourceAnswer]:
+        """Return who lists the hosts, and how lately."""
+        return self._call("GET", "/v1/sources", list[SourceAnswer], query={"environment": environment})
+
+    def doctor(self) -> list[Finding]:
+        """Return what the controller finds when it looks at itself and at what it depends on."""
+        return self._call("GET", "/v1/doctor", list[Finding])
 
     def revoke(self, name: str, environment: str) -> HostAnswer:
         """Forget a host's keys: it is not served any more."""
@@ -98,7 +109,7 @@ class Controller:
         body: bytes | None = None,
     ) -> T:
         given = {name: value for name, value in (query or {}).items() if value is not None}
-        patience = PATIENCE + given.get("wait", 0.0)
+        patience = LONG.get(path, PATIENCE) + given.get("wait", 0.0)
         if not self._api.exists():
             raise self._unreachable("there is no such socket")
         try:

@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
 
-from clarion_controller.api.answers import HostAnswer, InviteAnswer, InviteRequest
+from clarion_controller.api.answers import HostAnswer, InviteAnswer, InviteRequest, SourceAnswer
 from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import confirm
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import ago, date, note, say, show_json, show_table
-from clarion_controller.cli.status import connection
+from clarion_controller.cli.show import console, date, note, say, show_json
+from clarion_controller.cli.show_hosts import picture_of, watch_hosts
 from clarion_controller.cli.verbs import new_program
+from clarion_controller.host_filter import narrow
+from clarion_protocol.errors import BadConfig
 
 app = new_program()
 
 
 @app.callback(invoke_without_command=True)
-def hosts(
+def hosts(  # noqa: PLR0913 (each parameter is an option)
     context: typer.Context,
     *,
     environment: options.SomeEnvironment = None,
+    tag: options.Tags = None,
+    zone: options.Zones = None,
+    group: options.Groups = None,
+    limit: options.Limit = None,
+    seed: options.Seed = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Show them until Ctrl-C, every two seconds anew.")] = False,
     json: options.Json = False,
 ) -> None:
     """List hosts, invite new ones, revoke lost ones."""
     if context.invoked_subcommand:
         return
-    found = Controller(place_of(context).api).hosts(environment)
+    controller = Controller(place_of(context).api)
+    wanted = options.host_filter(tag, zone, group, limit, seed)
+
+    def look() -> list[HostAnswer]:
+        return narrow(controller.hosts(environment), wanted)
+
     if json:
-        show_json(found)
-        return
+        show_json(look())
+    elif watch:
+        watch_hosts(lambda: picture_of(look(), controller.sources(environment)))
+    else:
+        _show(look(), controller.sources(environment))
+
+
+def _show(found: list[HostAnswer], sources: list[SourceAnswer]) -> None:
     if not found:
         note("No host has joined yet: 'clarion hosts invite NAME -e ENVIRONMENT'.")
-        return
-    show_table(["host", "environment", "is", "seen", "runs", "agent", "load", "disk free"], map(_line, found))
+    console().print(picture_of(found, sources))
 
 
 @app.command()
@@ -68,22 +85,37 @@ def invite(  # noqa: PLR0913 (each parameter is an option)
 
 
 @app.command()
-def revoke(
+def revoke(  # noqa: PLR0913 (each parameter is an option)
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The host.", show_default=False)],
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The host.", show_default=False)] = None,
     *,
     environment: options.Environment,
+    gone: Annotated[
+        bool, typer.Option("--gone", help="Every host whose server no source lists any more, and that is silent.")
+    ] = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
     """Shut a host out; what runs there goes on running."""
-    if not yes:
-        confirm(f"Revoke {name} in {environment}? What runs there goes on running.")
-    answer = Controller(place_of(context).api).revoke(name, environment)
+    controller = Controller(place_of(context).api)
+    if gone == (name is not None):
+        raise BadConfig("name one host, or write --gone", hint=f"Run 'clarion hosts -e {environment}' to see them.")
+    names = [host.name for host in controller.hosts(environment) if is_gone(host)] if name is None else [name]
+    if names and not yes:
+        confirm(f"Revoke {', '.join(names)} in {environment}? What runs there goes on running.")
+    answers = [controller.revoke(each, environment) for each in names]
     if json:
-        show_json(answer)
-    else:
+        show_json(answers if gone else answers[0])
+        return
+    for answer in answers:
         say(f"{answer.name} is revoked in {answer.environment}.")
+    if not answers:
+        note(f"No host of {environment} is gone.")
+
+
+def is_gone(host: HostAnswer) -> bool:
+    """Return whether a host has an agent that is silent, and a server that no source lists."""
+    return host.is_enrolled and not host.is_discovered and not host.is_connected
 
 
 def _show_token(answer: InviteAnswer, request: InviteRequest) -> None:
@@ -94,17 +126,3 @@ def _show_token(answer: InviteAnswer, request: InviteRequest) -> None:
     note("  clarion-agent join TOKEN")
     note("")
     say(answer.token)
-
-
-def _line(host: HostAnswer) -> list[str]:
-    facts = host.facts
-    return [
-        host.name,
-        host.environment,
-        connection(host),
-        ago(host.last_seen, time.time()),
-        ", ".join(f"{running.app} {running.version}" for running in host.running) or "-",
-        facts.agent_version if facts else "-",
-        f"{facts.load:.1f} of {facts.cpus}" if facts else "-",
-        f"{facts.disk_free / 1e9:.1f} GB" if facts else "-",
-    ]

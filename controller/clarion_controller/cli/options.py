@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clarion_controller.host_filter import HostFilter
 from clarion_protocol.amounts import Duration, Share
 from clarion_protocol.errors import BadConfig
 
@@ -31,6 +32,33 @@ Timeout = Annotated[str, typer.Option("--timeout", metavar="TIME", help="How lon
 Hosts = Annotated[
     str | None,
     typer.Option("--hosts", metavar="A,B", help="Only these hosts, with commas between.", show_default=False),
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tag", metavar="KEY=VALUE", help="Only hosts with this tag; repeat it for more.", show_default=False
+    ),
+]
+Zones = Annotated[
+    list[str] | None,
+    typer.Option("--zone", metavar="ZONE", help="Only hosts in this zone; repeated: in any.", show_default=False),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", metavar="GROUP", help="Only hosts of this group; repeated: of any.", show_default=False),
+]
+Limit = Annotated[
+    str | None,
+    typer.Option("--limit", metavar="N|N%", help="Only so many of them, drawn by --seed.", show_default=False),
+]
+Seed = Annotated[
+    str, typer.Option("--seed", metavar="TEXT", help="What --limit draws by; the same text draws the same hosts.")
+]
+AcceptShrink = Annotated[
+    bool,
+    typer.Option(
+        "--accept-shrink", help="Believe a source that lists far fewer hosts; of a silent one, its last answer."
+    ),
 ]
 Reason = Annotated[
     str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.", show_default=False)
@@ -63,6 +91,28 @@ def share(written: str, option: str) -> Share:
         return Share.parse(written)
     except ValueError as error:
         raise BadConfig(f"{option}: {error}") from error
+
+
+def host_filter(
+    tags: list[str] | None, zones: list[str] | None, groups: list[str] | None, limit: str | None, seed: str
+) -> HostFilter:
+    """Return the filter that the options of that name make.
+
+    Raises:
+        BadConfig: a tag without "=", an empty word (an empty filter must never mean everything), or no share.
+    """
+    for option, words in (("--tag", tags), ("--zone", zones), ("--group", groups)):
+        if any(not word.strip() for word in words or ()):
+            raise BadConfig(f"{option} is empty", hint=f"Leave {option} out to mean every host.")
+    drawn = "" if limit is None else str(share(limit, "--limit"))
+    return HostFilter(tags=dict(map(_tag, tags or ())), zones=zones or (), groups=groups or (), limit=drawn, seed=seed)
+
+
+def _tag(written: str) -> tuple[str, str]:
+    key, equals, value = written.partition("=")
+    if not (key and equals):
+        raise BadConfig(f"--tag {written}: a tag is written KEY=VALUE")
+    return key, value
 
 
 def names(written: str | None, option: str) -> list[str] | None:

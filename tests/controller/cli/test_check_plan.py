@@ -9,6 +9,7 @@ import pytest
 
 from clarion_controller.api.answers import PlanRequest
 from clarion_controller.cli.check_plan import Question, check_plan
+from clarion_controller.host_filter import HostFilter
 from clarion_protocol.documents import Plan, Targets
 from clarion_protocol.errors import SignalError
 from clarion_protocol.words import Intent
@@ -96,3 +97,18 @@ def test_hosts_that_nobody_asked_for_are_noticed_in_the_list_of_names_too() -> N
     answer = msgspec.structs.replace(a_plan(ASKED), targets=["web-1", "web-3"])
     with pytest.raises(SignalError, match="hosts web-1, web-3 where web-1, web-2 were asked"):
         check_plan(question(), answer)
+
+
+def test_a_filter_is_applied_by_the_asker_too() -> None:
+    """Who asks for one zone signs for the hosts that were shown in that zone, whatever the controller lists."""
+    asked = msgspec.structs.replace(ASKED, hosts=None, where=HostFilter(zones=["a"]))
+    known = [a_host("web-1", zone="a"), a_host("web-2", zone="a"), a_host("web-3", zone="b")]
+    gone = a_host("web-4", zone="a", is_discovered=False)
+    honest = a_plan(msgspec.structs.replace(asked, hosts=["web-1", "web-2"]))
+    check_plan(Question(asked, [*known, gone], NOW), honest)
+    wider = a_plan(msgspec.structs.replace(asked, hosts=["web-1", "web-2", "web-3"]))
+    with pytest.raises(SignalError, match="hosts web-1, web-2, web-3 where web-1, web-2 were asked"):
+        check_plan(Question(asked, known, NOW), wider)
+    everybody = msgspec.structs.replace(honest.deployment, targets=Targets(all=True))
+    with pytest.raises(SignalError, match="every host of the environment"):
+        check_plan(Question(asked, known, NOW), msgspec.structs.replace(honest, deployment=everybody))

@@ -38,6 +38,7 @@ LOG = LogAnswer(
 def answering(controller: StandIn) -> StandIn:
     """Return a controller with something to show."""
     controller.answers["GET /v1/hosts"] = lambda *_: STREAM.hosts
+    controller.answers["GET /v1/sources"] = lambda *_: []
     controller.answers["GET /v1/status"] = lambda *_: [STREAM]
     controller.answers["GET /v1/deployments"] = lambda *_: [DEGRADED]
     controller.answers["GET /v1/deployments/dddd/logs"] = lambda *_: [LOG]
