@@ -25,13 +25,13 @@ def write_file(path: Path, chunks: Iterable[bytes], mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
-def write_new_file(path: Path, content: bytes, mode: int) -> None:
-    """Bring `content` to `path` in one step, unless something is there.
+def write_new_file(path: Path, chunks: Iterable[bytes], mode: int) -> None:
+    """Bring `chunks` to `path` in one step that survives a power cut, unless something is there.
 
     Raises:
         FileExistsError: something is.
     """
-    with _partial(path, [content], mode) as name:
+    with _partial(path, chunks, mode) as name:
         os.link(name, path)
     sync_folder(path.parent)
 

@@ -93,7 +93,7 @@ class KeyFolder:
         make_folder(self.path, mode=0o700)
         text = _COMMENT.format(name=name) + f"{kind} {secret.hex()}\n"
         try:
-            write_new_file(self.file(name), text.encode(), mode=0o600)
+            write_new_file(self.file(name), [text.encode()], mode=0o600)
         except FileExistsError as error:
             raise BadConfig(
                 f"{self.file(name)} exists, and a key is never overwritten",

@@ -1,0 +1,27 @@
+"""Which package store fleet.toml asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clarion_controller import fleet
+from clarion_controller.stores.folder import FolderStore
+from clarion_controller.stores.s3 import S3Store
+from clarion_controller.stores.store import Store
+from clarion_protocol.errors import BadConfig
+
+
+def store_of(store: fleet.Store, home: Path) -> Store:
+    """Return the store that `[store]` names, or the folder below `home`.
+
+    No bucket is asked before it is needed, and none of the clouds' SDKs is loaded.
+
+    Raises:
+        BadConfig: it names several.
+    """
+    named = [key for key in ("s3", "gcs", "azure") if getattr(store, key) is not None]
+    if len(named) > 1:
+        raise BadConfig(f"[store] names {' and '.join(named)}", hint="Packages lie in one place; leave one of them.")
+    if store.s3 is not None:
+        return S3Store(store.s3)
+    return FolderStore(home / "store" / "packages")
