@@ -39,7 +39,7 @@ def test_the_example_shows_every_key_with_its_default(tmp_path: Path) -> None:
         pytest.param('disk_reserve = "lots"', ["line 1", "disk_reserve", "size"], id="a size that is none"),
         pytest.param('poll_interval = "10ms"', ["at least 1s"], id="polling without end"),
         pytest.param('cloud = "ibm"', ["line 1", "cloud"], id="a cloud that is not known"),
-        pytest.param('package_url = "ftp://relay"', ["package_url", "http://"], id="a relay that speaks something else"),
+        pytest.param('package_url = "ftp://relay"', ["package_url", "http://"], id="a relay that speaks FTP"),
         pytest.param('package_url = "http://relay/?a=b"', ["package_url"], id="a relay with a query"),
         pytest.param('package_url = "http://relay:x"', ["package_url"], id="a relay whose port is no number"),
         pytest.param('package_url = "http://joe:secret@relay"', ["no password"], id="a relay with a password"),

@@ -39,10 +39,14 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
         pytest.param("http://host:99999/", id="a port that cannot be"),
         pytest.param("http://host:x/", id="a port that is no number"),
         pytest.param("http://[::1/", id="half an address"),
+        pytest.param("http://[fe80::1%25eth0]/", id="an address in one network card's zone"),
+        pytest.param("https://good\\.evil/", id="a backslash, where parsers disagree"),
+        pytest.param("https://good%2eevil/", id="a name that is encoded"),
+        pytest.param("https://g\u00f6\u00f6d/", id="a name that is not ASCII"),
     ],
 )
 def test_an_address_that_names_no_web_server_has_none(url: str) -> None:
     """So nothing that is compared by its origin can be one of these."""
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (what it says differs)
         origin_of(url)
     assert "secret" not in str(caught.value)

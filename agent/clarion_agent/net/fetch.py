@@ -11,21 +11,28 @@ import errno
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from clarion_agent.config import Config
 from clarion_agent.net.patience import Patience
-from clarion_agent.net.store_http import AttemptFailed, NotInStore, Span, StoreHttp
+from clarion_agent.net.store_http import NotInStore, Span, StoreHttp
+from clarion_agent.net.web_server import AttemptFailed
 from clarion_protocol.errors import HostError, NoSpace, StoreUnavailable
 
 
 class Fetcher:
-    """Reads files of the one store at `base_url`; several threads may use it at once."""
+    """Reads files of the one store at `base_url`, which may redirect to `origins`; for several threads at once."""
 
-    def __init__(self, base_url: str, patience: Patience | None = None) -> None:
+    def __init__(self, base_url: str, patience: Patience | None = None, origins: Collection[str] = ()) -> None:
         self.patience = patience or Patience()
-        self._store = StoreHttp(base_url, self.patience)
+        self._store = StoreHttp(base_url, self.patience, origins)
+
+    @classmethod
+    def of(cls, config: Config, told: str, patience: Patience | None = None) -> Fetcher:
+        """Return the fetcher of a host: its store is where agent.toml says, or else where the controller `told`."""
+        return cls(config.package_url or told, patience, config.package_origins)
 
     @property
     def base_url(self) -> str:
@@ -43,12 +50,12 @@ class Fetcher:
             NoSpace: the disk is full.
         """
         attempts = _Attempts(self.patience)
-        with _writing(into) as write_at:
+        with _writing(into) as write_at, self._store.file(f"/packages/{path}") as file:
             for offset, length in spans:
                 wanted = Span(offset, length, total)
                 while wanted.length:
                     with attempts.one():
-                        for chunk in self._store.span(f"/packages/{path}", wanted):
+                        for chunk in file.span(wanted):
                             write_at(chunk, wanted.offset)
                             wanted = wanted.after(len(chunk))
                             attempts.progressed()

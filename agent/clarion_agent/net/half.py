@@ -32,8 +32,8 @@ class NetHalf:
         self._config = config
         self._identity = identity
         self._facts = facts
-        self._fetcher = Fetcher(identity.record.package_url)
-        self._brief_fetcher = Fetcher(identity.record.package_url, BRIEF)
+        self._fetcher = Fetcher.of(config, identity.record.package_url)
+        self._brief_fetcher = Fetcher.of(config, identity.record.package_url, BRIEF)
 
     def attach(self, core: Core) -> None:
         """Make the outbox and the line, which ask `core` what is true."""

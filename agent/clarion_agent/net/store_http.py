@@ -1,46 +1,46 @@
-"""One request to a package store that may be slow, broken or hostile.
+"""A package store, and a package file in it that may lie elsewhere.
 
-- One scheme, host and port; redirects and proxies from the environment are not followed.
-- Bytes arrive as they lie in the store: no content encoding is accepted.
 - A span is accepted only with status 206 and exactly its Content-Range (or 200, if it is the
   whole file), so a cache that answers with something else is noticed at its first line.
-- Everything ends: connecting, the headers, each read, each window of time (a minimum rate).
+- A redirect is followed once, and only for packages. Where it leads is remembered while the file is
+  open, so hundreds of spans cost one question; if it is refused there, the store is asked once more.
+- Whoever answers is not believed: the core checks every byte against signed hashes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 from urllib3.response import BaseHTTPResponse
 
-from clarion_agent.net.patience import Pace, Patience, Watched, WatchedTls
-from clarion_protocol.errors import BadConfig, ClarionError, StoreMisbehaved, StoreUnavailable
+from clarion_agent.net.patience import Patience
+from clarion_agent.net.redirect import FOLLOWED, Elsewhere, NotFollowed, judge
+from clarion_agent.net.web_server import BROKEN_OFF, AttemptFailed, WebServer
+from clarion_agent.origin import origin_of
+from clarion_protocol.errors import BadConfig, ClarionError
 
-CHUNK = 256 * 1024
-_BROKEN_OFF = "breaks off in the middle"
-HEADERS = {"Accept-Encoding": "identity", "User-Agent": "clarion-agent"}
-
-
-class AttemptFailed(Exception):
-    """Why a request brought nothing: what to tell, and whether another attempt may help.
-
-    `is_busy` is a store that says it has too much to do: waiting for it is no failure.
-    """
-
-    def __init__(self, error: ClarionError, *, may_pass: bool = False, is_busy: bool = False) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.may_pass = may_pass
-        self.is_busy = is_busy
+# How S3, Google and Azure say that a signed address is none or has expired.
+_REFUSED = (400, 401, 403)
+_MISSING = (404, 410)
 
 
 class NotInStore(AttemptFailed):
     """The store says that it has no such file, or that it does not show it."""
+
+
+class Redirected(AttemptFailed):
+    """The server says that the file lies at `location`; a failure unless somebody goes there."""
+
+    def __init__(self, error: ClarionError, location: str) -> None:
+        super().__init__(error)
+        self.location = location
+
+
+class Expired(AttemptFailed):
+    """The server to which the store redirected refuses its address."""
 
 
 @dataclass(frozen=True)
@@ -65,135 +65,175 @@ class Span:
 
 
 class StoreHttp:
-    """The store at `base_url`; several threads may use it at once."""
+    """The store at `base_url`, which may redirect to `origins`; several threads may use it at once."""
 
-    def __init__(self, base_url: str, patience: Patience) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise BadConfig(f"{base_url[:200]!r} is no address of a package store", hint="Write http://host:port.")
+    def __init__(self, base_url: str, patience: Patience, origins: Collection[str] = ()) -> None:
         self.base_url = base_url.rstrip("/")
-        self._prefix = parts.path.rstrip("/")
-        self._patience = patience
-        timeout = urllib3.Timeout(connect=patience.connect, read=patience.silence)
-        self._pool = urllib3.connection_from_url(f"{parts.scheme}://{parts.netloc}", timeout=timeout, maxsize=4)
-        kind = WatchedTls if parts.scheme == "https" else Watched
-        self._pool.ConnectionCls = type(kind.__name__, (kind,), {"longest": patience.window})
+        origin = _origin(base_url)
+        self.origins = origins
+        self.patience = patience
+        self._prefix = urlsplit(base_url).path.rstrip("/")
+        hint = f"Run 'curl -I {self.base_url}/metadata/timestamp.json' on this host to see what it says."
+        self.server = WebServer(origin, patience, f"the package store {self.base_url}", hint)
 
     def whole(self, path: str, limit: int) -> Iterator[bytes]:
         """Yield a file whose length is not known beforehand, in chunks, of at most `limit` bytes altogether.
 
         Raises:
-            AttemptFailed: it could not be had.
+            AttemptFailed: it could not be had; also if the store redirects.
         """
-        with self._response(path, {}) as response:
+        with self.place(path).answer({}) as response:
             if response.status != 200:
-                raise AttemptFailed(self._odd_status(path, response.status))
-            yield from self._body(response, path, limit)
+                raise AttemptFailed(_odd_status(self.server, path, response))
+            yield from self.server.body(response, path, limit)
 
-    def span(self, path: str, span: Span) -> Iterator[bytes]:
+    @contextmanager
+    def file(self, path: str) -> Iterator[PackageFile]:
+        """Hand out a package's file, of which spans can be read."""
+        file = PackageFile(self, path)
+        try:
+            yield file
+        finally:
+            file.forget()
+
+    def place(self, path: str) -> Place:
+        """Return where the store itself has a file."""
+        return Place(self.server, path, self._prefix + quote(path, safe="/+"))
+
+
+class PackageFile:
+    """One file of a store. Not for several threads."""
+
+    def __init__(self, store: StoreHttp, path: str) -> None:
+        self._store = store
+        self._path = path
+        self._moved: Place | None = None
+
+    def span(self, span: Span) -> Iterator[bytes]:
+        """Yield exactly the bytes of `span`, in chunks, from wherever the store says.
+
+        Raises:
+            AttemptFailed: they could not be had; some may have been yielded.
+        """
+        try:
+            yield from self._span(span, {})
+        except Expired:
+            self.forget()
+            # So that whoever signs addresses ahead signs a new one.
+            yield from self._span(span, {"Cache-Control": "no-cache"})
+
+    def forget(self) -> None:
+        """Let go of where the file has moved to."""
+        if self._moved:
+            self._moved.server.close()
+            self._moved = None
+
+    def _span(self, span: Span, headers: Mapping[str, str]) -> Iterator[bytes]:
+        if self._moved is None:
+            try:
+                yield from self._store.place(self._path).span(span, headers)
+            except Redirected as redirected:
+                self._moved = self._follow(redirected.location)
+            else:
+                return
+        yield from self._moved.span(span, {})
+
+    def _follow(self, location: str) -> Place:
+        server = self._store.server
+        try:
+            elsewhere = judge(location, self._store.origins)
+        except NotFollowed as refused:
+            raise AttemptFailed(server.wrong(f"redirects {self._path} {refused.why}", refused.hint)) from None
+        return Place(self._server_at(elsewhere), self._path, elsewhere.target, is_elsewhere=True)
+
+    def _server_at(self, elsewhere: Elsewhere) -> WebServer:
+        name = f"{elsewhere.origin}, to which the package store {self._store.base_url} redirects,"
+        hint = (
+            f'Can this host reach {elsewhere.origin}? If it never can, set deliver = "proxy" in fleet.toml\'s [store].'
+        )
+        return WebServer(elsewhere.origin, self._store.patience, name, hint)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file is asked for: the server, the file's path in the store, and what the server is asked for."""
+
+    server: WebServer
+    path: str
+    target: str
+    is_elsewhere: bool = False
+
+    def span(self, span: Span, headers: Mapping[str, str]) -> Iterator[bytes]:
         """Yield exactly the bytes of `span`, in chunks.
 
         Raises:
             AttemptFailed: they could not be had; some may have been yielded.
         """
         range_header = {"Range": f"bytes={span.offset}-{span.offset + span.length - 1}"}
-        with self._response(path, range_header) as response:
-            self._check_span(path, span, response)
+        with self.answer({**headers, **range_header}) as response:
+            _check_span(self.server, self.path, span, response)
             left = span.length
-            for chunk in self._body(response, path, span.length):
+            for chunk in self.server.body(response, self.path, span.length):
                 left -= len(chunk)
                 yield chunk
             # Without a Content-Length the end of the connection looks like the end of the body.
             if left:
-                raise AttemptFailed(self._away(_BROKEN_OFF), may_pass=True)
+                raise AttemptFailed(self.server.away(BROKEN_OFF), may_pass=True)
 
     @contextmanager
-    def _response(self, path: str, headers: Mapping[str, str]) -> Iterator[BaseHTTPResponse]:
-        """Ask for `path`; hand out a response that is at least about it."""
-        with self._explained():
-            response = self._pool.urlopen(
-                "GET",
-                self._prefix + quote(path, safe="/+"),
-                headers={**HEADERS, **headers},
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-            )
-            try:
-                self._check_answer(path, response)
-                yield response
-            except BaseException:
-                response.close()
-                raise
-            response.release_conn()
+    def answer(self, headers: Mapping[str, str]) -> Iterator[BaseHTTPResponse]:
+        """Ask; hand out a response that is at least about the file.
 
-    def _check_answer(self, path: str, response: BaseHTTPResponse) -> None:
-        status = response.status
+        Raises:
+            AttemptFailed: there is none.
+        """
+        with self.server.answer(self.target, headers) as response:
+            self._check_status(response)
+            self.server.check(response, self.path)
+            yield response
+
+    def _check_status(self, response: BaseHTTPResponse) -> None:
+        status, wrong = response.status, self.server.wrong
         if 300 <= status < 400:
-            raise AttemptFailed(self._wrong(f"redirects {path} elsewhere (status {status}), which is not followed"))
-        if status in (403, 404, 410):
-            raise NotInStore(self._wrong(f"has no {path} (status {status})"))
-        if status == 429 or status >= 500:
-            is_busy = "retry-after" in response.headers
-            raise AttemptFailed(self._away(f"answers with status {status}"), may_pass=True, is_busy=is_busy)
-        if response.headers.get("content-type", "").lower().startswith("text/html"):
-            raise AttemptFailed(
-                self._wrong(f"answers with a web page (HTML) instead of {path}", "Is there a proxy or a login page?")
-            )
-        encoding = response.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            raise AttemptFailed(self._wrong(f"sends {path} encoded as {encoding[:40]!r}, which nobody asked for"))
+            error = wrong(f"redirects {self.path} elsewhere (status {status}), which is not followed")
+            location = response.headers.get("location")
+            raise Redirected(error, location) if location and status in FOLLOWED else AttemptFailed(error)
+        if self.is_elsewhere and status in _REFUSED:
+            hint = "Are the controller's clock and its rights to the bucket in order?"
+            raise Expired(wrong(f"refuses to hand out {self.path} (status {status})", hint))
+        if status in _MISSING or status == 403:
+            raise NotInStore(wrong(f"has no {self.path} (status {status})"))
 
-    def _check_span(self, path: str, span: Span, response: BaseHTTPResponse) -> None:
-        length = response.headers.get("content-length", str(span.length))
-        if response.status == 200 and span.is_whole:
-            if length != str(span.total):
-                raise AttemptFailed(self._wrong(f"has a {path} of {length[:20]} bytes where {span.total} are due"))
-            return
-        if response.status == 200:
-            raise AttemptFailed(
-                self._wrong(f"ignores Range and sends all of {path}", "Put no cache before it that does.")
-            )
-        if response.status != 206:
-            raise AttemptFailed(self._odd_status(path, response.status))
-        sent = response.headers.get("content-range", "no range")
-        if sent != str(span) or length != str(span.length):
-            raise AttemptFailed(self._wrong(f"sends {sent[:80]!r} of {path} where '{span}' is due"))
 
-    def _body(self, response: BaseHTTPResponse, path: str, limit: int) -> Iterator[bytes]:
-        pace, received = Pace(self._patience), 0
-        # read1: a plain read(n) would wait for n bytes however slowly they drip.
-        while chunk := response.read1(CHUNK):
-            received += len(chunk)
-            if received > limit:
-                raise AttemptFailed(self._wrong(f"sends more of {path} than the {limit} bytes that are allowed"))
-            if not pace.holds(len(chunk)):
-                raise AttemptFailed(self._away(f"sends {path} at less than {self._patience.rate // 1024} KiB/s"))
-            yield chunk
+def _origin(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    shown = parts.hostname or base_url[:200]
+    if parts.query or parts.fragment:
+        raise _no_store(shown, "it ends before ? and #")
+    try:
+        return origin_of(base_url)
+    except ValueError as error:
+        raise _no_store(shown, str(error)) from None
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what urllib3 raises into what to tell and whether to try again."""
-        try:
-            yield
-        except (NewConnectionError, ConnectTimeoutError) as error:
-            raise AttemptFailed(self._away("does not answer"), may_pass=True) from error
-        except ReadTimeoutError as error:
-            raise AttemptFailed(self._away(f"is silent for {self._patience.silence:.0f} s"), may_pass=True) from error
-        except ProtocolError as error:
-            if any(isinstance(cause, (OSError, urllib3.exceptions.IncompleteRead)) for cause in (error, *error.args)):
-                raise AttemptFailed(self._away(_BROKEN_OFF), may_pass=True) from error
-            raise AttemptFailed(self._wrong("does not speak HTTP properly")) from error
-        except HTTPError as error:
-            raise AttemptFailed(self._wrong(f"cannot be spoken with: {str(error)[:200]}")) from error
 
-    def _away(self, what: str) -> StoreUnavailable:
-        hint = f"Run 'curl -I {self.base_url}/metadata/timestamp.json' on this host to see what it says."
-        return StoreUnavailable(f"the package store {self.base_url} {what}", hint=hint)
+def _no_store(shown: str, why: str) -> BadConfig:
+    return BadConfig(f"{shown!r} is no address of a package store: {why}", hint="Write http://host:port.")
 
-    def _wrong(self, what: str, hint: str | None = None) -> StoreMisbehaved:
-        return StoreMisbehaved(f"the package store {self.base_url} {what}", hint=hint)
 
-    def _odd_status(self, path: str, status: int) -> StoreMisbehaved:
-        return self._wrong(f"answers with status {status} when asked for {path}")
+def _check_span(server: WebServer, path: str, span: Span, response: BaseHTTPResponse) -> None:
+    length = response.headers.get("content-length", str(span.length))
+    if response.status == 200 and span.is_whole:
+        if length != str(span.total):
+            raise AttemptFailed(server.wrong(f"has a {path} of {length[:20]} bytes where {span.total} are due"))
+        return
+    if response.status == 200:
+        raise AttemptFailed(server.wrong(f"ignores Range and sends all of {path}", "Put no cache before it that does."))
+    if response.status != 206:
+        raise AttemptFailed(_odd_status(server, path, response))
+    sent = response.headers.get("content-range", "no range")
+    if sent != str(span) or length != str(span.length):
+        raise AttemptFailed(server.wrong(f"sends {sent[:80]!r} of {path} where '{span}' is due"))
+
+
+def _odd_status(server: WebServer, path: str, response: BaseHTTPResponse) -> ClarionError:
+    return server.wrong(f"answers with status {response.status} when asked for {path}")
