@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clarion_controller import fleet
 from clarion_controller.stores.folder import FolderStore
+from clarion_controller.stores.gcs import GcsStore
 from clarion_controller.stores.s3 import S3Store
 from clarion_controller.stores.store import Store
 from clarion_protocol.errors import BadConfig
@@ -24,4 +25,6 @@ def store_of(store: fleet.Store, home: Path) -> Store:
         raise BadConfig(f"[store] names {' and '.join(named)}", hint="Packages lie in one place; leave one of them.")
     if store.s3 is not None:
         return S3Store(store.s3)
+    if store.gcs is not None:
+        return GcsStore(store.gcs)
     return FolderStore(home / "store" / "packages")
