@@ -1,7 +1,8 @@
 """`clarion-agent`: join a cluster, run, say how things are.
 
 Each verb loads only what it needs, because a server starts it often and has other work.
-Exit codes: 0 done, 1 failed, 2 wrong usage, 5 another agent is in the way.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 5 another agent is in the way, 78 the identity is another server's:
+systemd calls 78 CONFIG, and the unit does not start such an agent again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from clarion_protocol.errors import Blocked, ClarionError, HostError, OperatorError
+from clarion_protocol.errors import Blocked, ClarionError, CopiedServer, HostError, OperatorError
 from clarion_protocol.words import ExitCode
 
+if TYPE_CHECKING:
+    from clarion_agent.config import Config
+
 _DEFAULT_CONFIG = "/etc/clarion-agent/agent.toml"
+_EX_CONFIG = 78  # sysexits.h
 
 
 def main() -> None:
@@ -55,8 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _join_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "token", metavar="TOKEN", help="what 'clarion hosts invite' printed; - reads it from standard input"
+    source = verb.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "token", metavar="TOKEN", nargs="?", help="what 'clarion hosts invite' printed; - reads it from standard input"
+    )
+    source.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="read the token from here, and delete it once it is used"
     )
     verb.add_argument(
         "--name", default="", help="what to call this server (default: the token's name, or the machine's)"
@@ -83,13 +93,44 @@ def _config_option(verb: argparse.ArgumentParser) -> None:
 
 def _join(options: argparse.Namespace) -> None:
     from clarion_agent.config import load_config  # noqa: PLC0415
-    from clarion_agent.daemon import first_refresh  # noqa: PLC0415
-    from clarion_agent.net.join import join  # noqa: PLC0415
-    from clarion_protocol.invite import read_token  # noqa: PLC0415
 
     config = load_config(options.config)
-    text = sys.stdin.readline() if options.token == "-" else options.token  # noqa: S105
-    record = join(read_token(text), options.name, config.state, first_refresh(config))
+    if options.token_file:
+        _join_from_file(options.token_file, options.name, config)
+    else:
+        _join_with(sys.stdin.readline() if options.token == "-" else options.token, options.name, config)  # noqa: S105
+
+
+def _join_from_file(path: Path, name: str, config: Config) -> None:
+    """Join unless that is done: a unit may ask for it at each boot."""
+    from clarion_agent.identity import has_joined  # noqa: PLC0415
+    from clarion_agent.net.token_file import TokenFile  # noqa: PLC0415
+
+    file = TokenFile(path)
+    if has_joined(config.state):
+        _say("This server has joined a cluster already. Run 'clarion-agent status'.")
+    else:
+        if file.is_shared():
+            _warn(f"others than root may read {path}: whoever does can enrol a server. Run 'chmod 600 {path}'.")
+        _join_with(file.read(), name, config)
+    try:
+        file.delete()
+    except OSError as error:
+        _warn(f"{path} is of no use any more, but cannot be deleted ({error.strerror}). Delete it.")
+
+
+def _join_with(text: str, name: str, config: Config) -> None:
+    from clarion_agent.daemon import first_refresh  # noqa: PLC0415
+    from clarion_agent.net.applicant import Wish  # noqa: PLC0415
+    from clarion_agent.net.instance import read_instance, which_cloud  # noqa: PLC0415
+    from clarion_agent.net.join import join, refuse_second_join  # noqa: PLC0415
+    from clarion_protocol.invite import read_token  # noqa: PLC0415
+
+    token, wish = read_token(text), Wish(name)
+    refuse_second_join(config.state)
+    # Last, because it may take seconds.
+    wish = wish.on(read_instance(which_cloud(config.cloud)))
+    record = join(token, wish, config.state, first_refresh(config))
     _say(f"This server is now {record.name!r} in {record.environment}, host {record.host}.")
     _say("Start the agent: systemctl enable --now clarion-agent")
 
@@ -114,7 +155,13 @@ def _complain(error: ClarionError) -> int:
     sys.stderr.write(f"error: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
     if isinstance(error, Blocked):
         return ExitCode.BLOCKED
+    if isinstance(error, CopiedServer):
+        return _EX_CONFIG
     return ExitCode.USAGE if isinstance(error, OperatorError) else ExitCode.FAILED
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
 
 
 def _say(text: str) -> None:

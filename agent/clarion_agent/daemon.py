@@ -22,6 +22,7 @@ from clarion_agent.net.join import FetchPolicy
 from clarion_agent.net.notify_systemd import Systemd
 from clarion_agent.net.patience import Patience
 from clarion_agent.net.refresh import Wanted, refresh
+from clarion_agent.net.same_server import SameServer
 from clarion_agent.parts import sandbox_of
 from clarion_agent.run_lock import only_agent
 from clarion_protocol.documents import Facts
@@ -38,7 +39,7 @@ def first_refresh(config: Config) -> FetchPolicy:
     """Return what brings metadata and policy to a host that is about to join."""
 
     def fetch(record: Record, root: bytes) -> None:
-        fetcher = Fetcher(record.package_url, WHILE_SOMEBODY_WATCHES)
+        fetcher = Fetcher.of(config, record.package_url, WHILE_SOMEBODY_WATCHES)
         refresh(config.trust, root, fetcher, Wanted(record.environment, sorted(config.app)))
 
     return fetch
@@ -50,6 +51,7 @@ def run_agent(config: Config) -> None:
     Raises:
         BadConfig: this host has not joined.
         Blocked: another agent runs here.
+        CopiedServer: the identity is another server's.
     """
     begin_logging()
     identity = load_identity(config.state)
@@ -63,6 +65,7 @@ class Daemon:
     def __init__(self, config: Config, identity: Identity) -> None:
         self._config = config
         self._identity = identity
+        self._same_server = SameServer(identity.record.instance, config)
         self._systemd = Systemd()
         self._stop = threading.Event()
         self._net = NetHalf(config, identity, self._facts)
@@ -70,11 +73,17 @@ class Daemon:
         self._net.attach(self._core)
 
     def run(self) -> None:
-        """Recover, listen, and look after both until stopped."""
+        """Recover, listen, and look after both until stopped.
+
+        Raises:
+            CopiedServer: the identity is another server's.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         record = self._identity.record
         _log.info("agent.start", host=record.host, name=record.name, environment=record.environment)
+        # Before anything is signed with keys that are not this server's.
+        self._same_server.check()
         note_contact(self._config.state, Contact())
         # First what was left half done; only then may news come in.
         self._core.recover()
@@ -82,9 +91,11 @@ class Daemon:
         self._systemd.ready(self._status())
         # Several times within systemd's patience, if that is short.
         pause = min(LOOK_AFTER_S, (self._systemd.watchdog or 60.0) / 4)
-        while not self._stop.wait(pause):
-            self._look_after()
-        self._end()
+        try:
+            while not self._stop.wait(pause):
+                self._look_after()
+        finally:
+            self._end()
 
     def _look_after(self) -> None:
         """Tell systemd that both halves live. If one hangs nothing is told, and systemd starts the agent anew."""
@@ -95,6 +106,8 @@ class Daemon:
             return
         self._systemd.alive(self._status())
         note_contact(self._config.state, Contact(listener.is_up, listener.last_beacon))
+        if listener.is_up:
+            self._same_server.check()
 
     def _end(self) -> None:
         self._systemd.stopping()

@@ -28,6 +28,7 @@ from clarion_protocol.documents import Id, Name
 from clarion_protocol.errors import BadConfig, ClarionError, JoinRefused
 from clarion_protocol.keys import SigningKey
 from clarion_protocol.policy import KeyHex
+from clarion_protocol.words import INSTANCE
 
 FOLDER = "identity"
 _NOT_JOINED = "Run 'clarion hosts invite' on the controller, then 'clarion-agent join TOKEN' here."
@@ -35,7 +36,10 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the controller admitted this host as, and where to find it; keys are in hex."""
+    """What the controller admitted this host as, and where to find it; keys are in hex.
+
+    `instance` is which server of its cloud it was then, empty where there is none.
+    """
 
     host: Id
     name: Name
@@ -48,6 +52,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     package_url: Annotated[str, Meta(max_length=512)]
     server_key: KeyHex
     transport_public: KeyHex
+    instance: Annotated[str, Meta(pattern=f"^\\Z|{INSTANCE}")] = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,11 @@ class Identity:
             "sign.key": self.sign_key.seed.hex().encode(),
             "transport.key": self.transport_secret.encode(),
         }
+
+
+def has_joined(state_dir: Path) -> bool:
+    """Return whether there is an identity below `state_dir`."""
+    return (state_dir / FOLDER).exists()
 
 
 def load_identity(state_dir: Path) -> Identity:

@@ -11,7 +11,7 @@ from clarion_agent.app_folder import AppFolder
 from clarion_agent.config import Config
 from clarion_agent.contact import Contact, read_contact
 from clarion_agent.floors import FloorFiles
-from clarion_agent.identity import FOLDER, Record, load_identity
+from clarion_agent.identity import Record, has_joined, load_identity
 from clarion_agent.net import outbox
 from clarion_agent.run_lock import running_agent
 from clarion_protocol.documents import Head
@@ -48,7 +48,7 @@ def read_status(config: Config) -> Status:
         BadConfig: its identity is damaged.
     """
     pid = running_agent(config.state)
-    if not (config.state / FOLDER).exists():
+    if not has_joined(config.state):
         return Status(is_joined=False, is_running=pid is not None, pid=pid)
     heads, trouble = _heads(config)
     return Status(
@@ -76,6 +76,7 @@ def as_text(status: Status) -> str:
         return "This server has not joined a cluster. Run 'clarion hosts invite', then 'clarion-agent join TOKEN' here."
     lines = [
         f"host          {record.name} ({record.host})",
+        *([f"instance      {record.instance}"] if record.instance else []),
         f"environment   {record.environment}",
         f"cluster       {record.cluster} at {record.address}",
         f"agent         {_agent(status)}",

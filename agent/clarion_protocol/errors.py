@@ -25,6 +25,7 @@
     │   ├── RestartFailed          the service manager could not restart a unit
     │   ├── Unhealthy              checks did not hold for min_healthy_time
     │   ├── NothingToGoBackTo      no earlier release is unpacked here
+    │   ├── CopiedServer           its identity is that of the server it was copied from
     │   └── Interrupted            a stop, an abort or a newer deployment came first
     ├── NetworkError           the way between
     │   ├── StoreUnavailable       the package store does not answer
@@ -194,6 +195,12 @@ class NothingToGoBackTo(HostError):
     """No earlier release is unpacked and verified on this host."""
 
     code = "host.nothing_to_go_back_to"
+
+
+class CopiedServer(HostError):
+    """The identity on this disk is that of another server, from which it was copied."""
+
+    code = "host.copied_server"
 
 
 class Interrupted(HostError):

@@ -27,7 +27,7 @@ class RosterEnrolment:
         """Enrol the host and use the invitation once, both or neither.
 
         Raises:
-            JoinRefused: used up, or the name or a key is already enrolled.
+            JoinRefused: used up, or the name, a key or the instance is already enrolled.
         """
         host = self.roster.admit(request, invitation)
         self.joined(host)

@@ -15,8 +15,9 @@ from clarion_protocol.errors import Blocked, OperatorError
 from clarion_protocol.invite import Token, hash_secret, new_secret
 from clarion_protocol.words import is_name, new_id
 
-MAX_COUNT = 10_000
-MAX_TTL = 7 * 86_400
+# As many as a scaling group starts servers in the time that a token for its image may live.
+MAX_COUNT = 1_000_000
+MAX_TTL = 400 * 86_400
 
 
 @dataclass(frozen=True)
@@ -77,4 +78,4 @@ def _check(request: InviteRequest) -> None:
     if request.name and request.count > 1:
         raise OperatorError("a token that names one host cannot be for several", hint="Leave out the name or --count.")
     if not 1 <= request.ttl <= MAX_TTL:
-        raise OperatorError("a token can live for 1 second to 7 days", hint="Write --ttl 15m, 2h or 7d.")
+        raise OperatorError("a token can live for 1 second to 400 days", hint="Write --ttl 15m, 2h or 90d.")

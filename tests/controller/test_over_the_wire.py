@@ -14,6 +14,7 @@ from tests.controller.test_serve import serving, wait_until_ready
 from tests.stores import Cluster
 
 from clarion_agent.identity import Identity, load_identity
+from clarion_agent.net.applicant import Wish
 from clarion_agent.net.join import join
 from clarion_agent.net.line import Line, Route
 from clarion_agent.net.sockets import Peer
@@ -121,7 +122,7 @@ def policy_of(cluster: Cluster) -> Policy:
 def joined(client: Controller, state: Path) -> Identity:
     """Join with a token from the API, over the join port."""
     token = client.invite(InviteRequest(environment="production", name="web-1")).token
-    join(read_token(token), "", state, lambda record, root: None)
+    join(read_token(token), Wish(), state, lambda record, root: None)
     return load_identity(state)
 
 

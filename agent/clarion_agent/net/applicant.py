@@ -14,43 +14,68 @@ import msgspec
 
 from clarion_agent import durable
 from clarion_protocol import strict_json
-from clarion_protocol.errors import BadEnvelope
+from clarion_protocol.errors import BadConfig, BadEnvelope
 from clarion_protocol.invite import Challenge, JoinRequest, Proof, Token, hash_secret, mac_of, what_is_proved
 from clarion_protocol.keys import SigningKey
 from clarion_protocol.policy import KeyHex
 from clarion_protocol.transport_keys import TransportKey
+from clarion_protocol.words import is_name
 
 BEGUN = "joining.json"
 
 
 class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of a join that has begun: for which invitation, the signing seed, the CURVE secret."""
+    """The keys of a join that has begun: for which invitation, the signing seed, the CURVE secret, on which server."""
 
     invite: str
     sign: KeyHex
     transport: KeyHex
+    instance: str = ""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a host says of itself: what it wants to be called, if anything, and which server of its cloud it is."""
+
+    name: str = ""
+    instance: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the name.
+
+        Raises:
+            BadConfig: it cannot be a host's.
+        """
+        if self.name and not is_name(self.name):
+            raise BadConfig(f"{self.name!r} cannot be a host's name", hint="Names are of a-z, 0-9, '.', '_' and '-'.")
+
+    def on(self, instance: str) -> Wish:
+        """Return the same wish on this server of its cloud."""
+        return Wish(self.name, instance)
 
 
 @dataclass(frozen=True)
 class Applicant:
-    """A host that wants to join: what it asks to be called, if anything, and its two new keys."""
+    """A host that wants to join: what it says of itself, and its two new keys."""
 
-    name: str
+    wish: Wish
     sign_key: SigningKey
     transport: TransportKey
 
     @classmethod
-    def of(cls, state_dir: Path, invite: str, name: str) -> Applicant:
-        """Return the applicant that began to join with this invitation, or else a new one."""
-        keys = _begun(state_dir / BEGUN, invite) or _begin(state_dir / BEGUN, invite)
-        return cls(name, SigningKey(bytes.fromhex(keys.sign)), TransportKey.from_secret(keys.transport))
+    def of(cls, state_dir: Path, invite: str, wish: Wish) -> Applicant:
+        """Return the applicant that began to join with this invitation on this server, or else a new one."""
+        path, asked = state_dir / BEGUN, (invite, wish.instance)
+        keys = _begun(path, *asked) or _begin(path, *asked)
+        return cls(wish, SigningKey(bytes.fromhex(keys.sign)), TransportKey.from_secret(keys.transport))
 
     def request(self, invite: str) -> JoinRequest:
         """Return this host's first words."""
         return JoinRequest(
             invite=invite,
-            name=self.name,
+            name=self.wish.name,
             hostname=socket.gethostname().partition(".")[0].lower()[:63],
+            instance=self.wish.instance,
             sign_key=self.sign_key.public_hex,
             transport_key=self.transport.public,
         )
@@ -61,16 +86,17 @@ class Applicant:
         return Proof(mac=mac_of(hash_secret(token.secret), message), signature=self.sign_key.sign(message).hex())
 
 
-def _begun(path: Path, invite: str) -> _Keys | None:
+def _begun(path: Path, invite: str, instance: str) -> _Keys | None:
     try:
         keys = strict_json.decode(path.read_bytes(), _Keys, max_bytes=1000)
     except (FileNotFoundError, BadEnvelope):
         return None
-    return keys if keys.invite == invite else None
+    # An image of a server that had begun carries these keys into every server made of it.
+    return keys if (keys.invite, keys.instance) == (invite, instance) else None
 
 
-def _begin(path: Path, invite: str) -> _Keys:
-    keys = _Keys(invite, SigningKey.generate().seed.hex(), TransportKey.generate().secret)
+def _begin(path: Path, invite: str, instance: str) -> _Keys:
+    keys = _Keys(invite, SigningKey.generate().seed.hex(), TransportKey.generate().secret, instance)
     durable.make_folder(path.parent, mode=0o700)
     durable.write_atomic(path, strict_json.dumps(keys))
     return keys

@@ -14,30 +14,27 @@ from pathlib import Path
 
 from clarion_agent import durable
 from clarion_agent.floors import FloorFiles
-from clarion_agent.identity import FOLDER, Identity, Record
+from clarion_agent.identity import FOLDER, Identity, Record, has_joined
 from clarion_agent.net import outbox
-from clarion_agent.net.applicant import BEGUN, Applicant
+from clarion_agent.net.applicant import BEGUN, Applicant, Wish
 from clarion_agent.net.join_talk import AGAIN, ask_patiently
-from clarion_protocol.errors import BadConfig, JoinRefused
+from clarion_protocol.errors import JoinRefused
 from clarion_protocol.invite import Admission, Token
-from clarion_protocol.words import is_name
 
 FetchPolicy = Callable[[Record, bytes], object]
 """Brings metadata and policy of the record's environment below `trust`, beginning at this root; raises if it cannot."""
 
 
-def join(token: Token, name: str, state_dir: Path, fetch_policy: FetchPolicy) -> Record:
+def join(token: Token, wish: Wish, state_dir: Path, fetch_policy: FetchPolicy) -> Record:
     """Make this host part of the token's cluster and return its record.
 
     Raises:
-        BadConfig: `name` cannot be one (empty: the token's, or else the machine's).
         JoinRefused: it has joined already, the controller refuses, or it is not the token's cluster.
         NetworkError: controller or package store cannot be reached.
         SignalError: the policy is not believed.
     """
-    check_name(name)
     refuse_second_join(state_dir)
-    applicant = Applicant.of(state_dir, token.id, name)
+    applicant = Applicant.of(state_dir, token.id, wish)
     admission = ask_patiently(token, applicant)
     check_admission(token, admission)
     identity = identity_of(token, applicant, admission)
@@ -54,21 +51,11 @@ def refuse_second_join(state_dir: Path) -> None:
     Raises:
         JoinRefused: it has.
     """
-    if (state_dir / FOLDER).exists():
+    if has_joined(state_dir):
         raise JoinRefused(
             "this host has joined a cluster already",
             hint=f"Run 'clarion-agent status'. To join anew, stop the agent and move {state_dir / FOLDER} away.",
         )
-
-
-def check_name(name: str) -> None:
-    """Return if `name` can be a host's.
-
-    Raises:
-        BadConfig: it cannot.
-    """
-    if name and not is_name(name):
-        raise BadConfig(f"{name!r} cannot be a host's name", hint="Names are of a-z, 0-9, '.', '_' and '-'.")
 
 
 def check_admission(token: Token, admission: Admission) -> None:
@@ -97,6 +84,7 @@ def identity_of(token: Token, applicant: Applicant, admission: Admission) -> Ide
         package_url=admission.package_url,
         server_key=token.transport_key,
         transport_public=applicant.transport.public,
+        instance=applicant.wish.instance,
     )
     return Identity(record, admission.root.encode(), applicant.sign_key, applicant.transport.secret)
 

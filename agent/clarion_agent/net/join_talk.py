@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from contextlib import suppress
 from typing import TypeVar
@@ -37,7 +38,7 @@ def ask_patiently(token: Token, applicant: Applicant) -> Admission:
     for pause in PAUSES:
         with suppress(ControllerUnreachable):
             return ask(token, applicant)
-        time.sleep(pause)
+        time.sleep(random.uniform(pause / 2, pause * 2))  # noqa: S311 (spreads a scaling group, keeps no secret)
     return ask(token, applicant)
 
 

@@ -4,7 +4,7 @@
   secret and an unknown invitation get the same answer, in the same time.
 - The connection's own key (its User-Id) must be the transport key in the request: nobody
   enrols a key that is not theirs.
-- Expiry, name and uses are told only to whoever has proved to know the secret.
+- Withdrawal, expiry, name and uses are told only to whoever has proved to know the secret.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Invitation:
-    """What the controller keeps of a join token; `expires` in UTC seconds."""
+    """What the controller keeps of a join token; `expires` and `withdrawn_at` in UTC seconds."""
 
     secret_hash: str
     environment: str
@@ -52,6 +52,7 @@ class Invitation:
     name: str | None
     uses_left: int
     expires: float
+    withdrawn_at: float | None = None
 
 
 class Enrolment(Protocol):
@@ -66,7 +67,7 @@ class Enrolment(Protocol):
         The very same request again (its answer was lost) gets the same admission and uses nothing.
 
         Raises:
-            JoinRefused: the invitation is used up, or the name or a key is already enrolled.
+            JoinRefused: the invitation is used up, or the name, a key or the instance is already enrolled.
         """
 
 
@@ -112,7 +113,7 @@ def check_proof(attempt: Attempt, proof: Proof, invitation: Invitation | None, n
     """Return the invitation that `proof` opens.
 
     Raises:
-        JoinRefused: unknown, wrong secret, wrong signature, or expired.
+        JoinRefused: unknown, wrong secret, wrong signature, withdrawn, or expired.
     """
     message = what_is_proved(attempt.challenge, attempt.request)
     secret_hash = _NOBODYS_SECRET_HASH if invitation is None else invitation.secret_hash
@@ -120,6 +121,8 @@ def check_proof(attempt: Attempt, proof: Proof, invitation: Invitation | None, n
         raise JoinRefused("this token is not known here", hint=_INVITE)
     if not public_key(attempt.request.sign_key).has_signed(bytes.fromhex(proof.signature), message):
         raise JoinRefused("the host does not own the signing key that it sends")
+    if invitation.withdrawn_at is not None:
+        raise JoinRefused(f"this token was withdrawn {now - invitation.withdrawn_at:.0f} s ago", hint=_INVITE)
     if invitation.expires <= now:
         raise JoinRefused(f"this token expired {now - invitation.expires:.0f} s ago", hint=_INVITE)
     return invitation

@@ -63,7 +63,7 @@ class HostBack(Event, frozen=True, kw_only=True, tag="host_back"):
 
 
 class HostAdded(Event, frozen=True, kw_only=True, tag="host_added"):
-    """A host joined the environment after the deployment was accepted; `fills` is what it was called without agent."""
+    """A host joined the fleet after the deployment was accepted, or came back; `fills` is its name without agent."""
 
     host: str
     name: str
@@ -71,7 +71,7 @@ class HostAdded(Event, frozen=True, kw_only=True, tag="host_added"):
 
 
 class HostRemoved(Event, frozen=True, kw_only=True, tag="host_removed"):
-    """A host was taken out of the fleet: it drops out of every count."""
+    """A host is not in the fleet any more: it drops out of every count but that of failures."""
 
     host: str
 
@@ -133,6 +133,13 @@ class InviteMade(Event, frozen=True, kw_only=True, tag="invite_made"):
     expires: float
 
 
+class InviteWithdrawn(Event, frozen=True, kw_only=True, tag="invite_withdrawn"):
+    """A join token opens nothing any more; who joined with it stays."""
+
+    invite: str
+    environment: str
+
+
 AnyEvent = (
     DeploymentAccepted
     | Signalled
@@ -149,6 +156,7 @@ AnyEvent = (
     | HostJoined
     | HostRevoked
     | InviteMade
+    | InviteWithdrawn
 )
 
 

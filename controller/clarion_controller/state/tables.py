@@ -63,6 +63,7 @@ invites = Table(
     Column("name", Text),
     Column("uses_left", Integer, nullable=False),
     Column("expires", Float, nullable=False),
+    Column("withdrawn_at", Float),
 )
 
 logs = Table(

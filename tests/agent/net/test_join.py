@@ -20,6 +20,7 @@ from clarion_agent.daemon import first_refresh
 from clarion_agent.floors import FloorFiles
 from clarion_agent.identity import load_identity
 from clarion_agent.net import join_talk as module
+from clarion_agent.net.applicant import Wish
 from clarion_agent.net.join import join
 from clarion_agent.packages import PackageBook
 from clarion_controller.gateway.enrol import Invitation, JoinPort, JoinPortSettings
@@ -133,7 +134,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def attempt(world: World, config: Config, **changes: object) -> None:
-    join(world.token(**changes), "", config.state, first_refresh(config))
+    join(world.token(**changes), Wish(), config.state, first_refresh(config))
 
 
 def test_a_host_that_joined_knows_all_it_needs(world: World, config: Config) -> None:
