@@ -3,7 +3,7 @@
 1. check    the archive against its manifest, byte by byte
 2. admit    the app, if this is its first release: a key and a role of its own
 3. compare  with what is published: a version is bound to its bytes for ever
-4. place    archive and manifest in the store, durably
+4. place    manifest and archive in the store, durably: the home's folder, or the bucket that fleet.toml names
 5. sign     the app's role, snapshot and timestamp; with the last of them it is published
 
 A crash between any two of these leaves the old state; running it again finishes.
@@ -12,7 +12,6 @@ A crash between any two of these leaves the old state; running it again finishes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,15 +20,14 @@ import msgspec
 from tuf.api.metadata import TargetFile
 
 from clarion_controller.building.compare import check_package
-from clarion_controller.durable_files import make_folder, write_file
-from clarion_controller.fleet import unknown
+from clarion_controller.fleet import FILE_NAME, load_fleet, unknown
+from clarion_controller.stores.choose import store_of
+from clarion_controller.stores.store import Store
 from clarion_controller.tuf_change import Change, is_old
 from clarion_controller.tuf_repository import TufRepository, releases_in
-from clarion_protocol.errors import AlreadyPublished, BadContent, BadManifest
+from clarion_protocol.errors import AlreadyPublished, BadContent, BadManifest, Blocked
 from clarion_protocol.manifest_file import read_manifest, reference_to
-from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES, Release, manifest_path, role_of
-
-_CHUNK = 1 << 20
+from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES, Release, role_of
 
 
 @dataclass(frozen=True)
@@ -49,20 +47,23 @@ def publish(home: Path, package: Path, manifest: Path, now: datetime | None = No
         NoCluster: there is no cluster in `home`.
         BadManifest, BadContent: the package breaks a rule, or is not what its manifest says.
         AlreadyPublished: the version exists with other bytes.
-        BadConfig: clarion.toml breaks a rule, a key is offline, or the metadata is damaged.
+        BadConfig: clarion.toml or fleet.toml breaks a rule, a key is offline, or the metadata is damaged.
         Blocked: another publish does not finish.
         NoSpace, HostError: the disk does not take it.
+        CloudUnavailable, CloudRefused: the bucket does not take it.
     """
     repository = TufRepository.at(home)
+    store = store_of(load_fleet(home / FILE_NAME).store, home)
     now = (now or datetime.now(timezone.utc)).replace(microsecond=0)
-    listing, release = _checked(package, manifest, now)
+    release = _checked(package, manifest, now)
     repository.add_app(release.app, now)
     with repository.change(now) as change:
         known = releases_in(change.current, release.app)
         published = next((each for each in known if each.version == release.version), None)
         if published:
             _check_same(published, release)
-        _place(repository.packages, release, package, listing)
+        _put(store, release.manifest_path, manifest, release.manifest_sha256)
+        _put(store, release.path, package, release.sha256)
         if published is None or is_old(role_of(release.app), _expiry(change, release.app), now):
             newest = max((each.release for each in known), default=0)
             release = published or msgspec.structs.replace(release, release=newest + 1)
@@ -85,8 +86,8 @@ def packages(home: Path, app: str | None = None) -> list[Release]:
     return [release for name in ([app] if app else names) for release in repository.releases(name)]
 
 
-def _checked(package: Path, manifest: Path, now: datetime) -> tuple[bytes, Release]:
-    """Return the manifest's file, and the release (not numbered yet) that it describes."""
+def _checked(package: Path, manifest: Path, now: datetime) -> Release:
+    """Return the release (not numbered yet) that the files hold."""
     if not package.exists():
         raise BadContent(f"{package} does not exist", hint="Run 'clarion build' first.")
     listing = _read_listing(manifest)
@@ -99,7 +100,7 @@ def _checked(package: Path, manifest: Path, now: datetime) -> tuple[bytes, Relea
     except BadContent as error:
         hint = error.hint or "Build it again: 'clarion build'."
         raise BadContent(f"{package} is not as it was built: {error.message}", hint=hint) from error
-    release = Release(
+    return Release(
         app=contents.app,
         version=contents.version,
         release=0,
@@ -108,7 +109,6 @@ def _checked(package: Path, manifest: Path, now: datetime) -> tuple[bytes, Relea
         manifest=ref,
         published_at=int(now.timestamp()),
     )
-    return listing, release
 
 
 def _read_listing(manifest: Path) -> bytes:
@@ -131,26 +131,29 @@ def _expiry(change: Change, app: str) -> datetime:
     return change.current.role(role_of(app)).signed.expires
 
 
-def _place(packages: Path, release: Release, package: Path, listing: bytes) -> None:
-    target = packages / release.path
-    make_folder(target.parent)
-    write_file(packages / manifest_path(release.app, release.version), [listing])
-    write_file(target, _hashed_copy(package, release))
-
-
-def _hashed_copy(package: Path, release: Release) -> Iterator[bytes]:
-    """Yield the archive's bytes; what is placed is what is signed, even if the file changes under our hands.
+def _put(store: Store, key: str, file: Path, sha256: str) -> None:
+    """Have the store hold a file under `key`; what is placed is what is signed, even if it changes under our hands.
 
     Raises:
         BadContent: it did.
+        Blocked: somebody else puts something there.
     """
+    if store.put_if_absent(key, file, sha256) or _holds(store, key, file, sha256):
+        return
+    # No metadata names other bytes: a publish that crashed left them, or they are damaged.
+    store.delete(key)
+    if not store.put_if_absent(key, file, sha256):
+        raise Blocked(f"somebody else puts {key} into the store", hint="Publish it again when they are done.")
+
+
+def _holds(store: Store, key: str, file: Path, sha256: str) -> bool:
+    stored = store.head(key)
+    if stored is None or stored.length != file.stat().st_size:
+        return False
     digest = hashlib.sha256()
-    with package.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            yield chunk
-    if digest.hexdigest() != release.sha256:
-        raise BadContent(f"{package} changed while it was published", hint="Build it again, then publish.")
+    for chunk in store.get(key):
+        digest.update(chunk)
+    return digest.hexdigest() == sha256
 
 
 def _sign(change: Change, release: Release) -> None:
