@@ -25,6 +25,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb("init", "create:init", "Create a cluster: its keys, its packages, its fleet.toml."),
         Verb("validate", "validate:validate", "Check fleet.toml, clarion.toml, agent.toml; changes nothing."),
         Verb("serve", "serve:serve", "Run the controller."),
+        Verb("doctor", "doctor:doctor", "Check keys, ports, store, clouds and agents; changes nothing."),
         Verb("hosts", "hosts:app", "List hosts, invite new ones, revoke lost ones."),
     ),
     "Package": (

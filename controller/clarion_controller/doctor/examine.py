@@ -1,0 +1,64 @@
+"""The doctor's round, in the order in which a deployment would meet each thing; nothing that it does changes a host.
+
+1. home       keys, their files, the metadata's expiry, disk space      home.py
+2. ports      what agents connect to                                    ports.py
+3. store      put, read, list, sign an address, delete one small object store.py
+4. sources    credentials and permissions, by asking each               sources.py
+5. fleet      clocks, versions and connections of the agents            fleet.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from clarion_controller.api.answers import Finding, Health, HostAnswer, SourceAnswer
+from clarion_controller.cluster import Cluster
+from clarion_controller.doctor.fleet import examine_fleet
+from clarion_controller.doctor.home import examine_home
+from clarion_controller.doctor.ports import examine_ports
+from clarion_controller.doctor.sources import examine_sources
+from clarion_controller.doctor.store import examine_store
+from clarion_protocol.errors import ClarionError
+
+LONGEST = 60.0  # seconds for one part of the round; a store that hangs must not hide what the others say
+
+
+@dataclass(frozen=True)
+class Patient:
+    """The controller, as far as its doctor needs to know it; `sources` and `hosts` are asked once per environment."""
+
+    cluster: Cluster
+    sources: Callable[[str], list[SourceAnswer]]
+    hosts: Callable[[str], list[HostAnswer]]
+
+
+async def examine(patient: Patient) -> list[Finding]:
+    """Return what was found, each part in a thread of its own, all in the order of the round."""
+    cluster = patient.cluster
+    by_itself = [
+        _aside("home", lambda: examine_home(cluster)),
+        _aside("ports", lambda: examine_ports(cluster.at_start)),
+        _aside("store", lambda: examine_store(cluster.fleet.store, cluster.home)),
+    ]
+    findings = [finding for part in await asyncio.gather(*by_itself) for finding in part]
+    for environment in sorted(cluster.fleet.environment):
+        findings += examine_sources(environment, patient.sources(environment))
+        findings += examine_fleet(environment, patient.hosts(environment))
+    return findings
+
+
+async def _aside(subject: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(lambda: list(look())), LONGEST)
+    except asyncio.TimeoutError:
+        sentence = f"this was not over after {LONGEST:.0f} s"
+        return [Finding(subject=subject, health=Health.FAILED, sentence=sentence, hint="Run 'clarion doctor' again.")]
+    except ClarionError as error:
+        return [failure(subject, error)]
+
+
+def failure(subject: str, error: ClarionError) -> Finding:
+    """Return an error as a finding."""
+    return Finding(subject=subject, health=Health.FAILED, sentence=error.message, hint=error.hint or "")

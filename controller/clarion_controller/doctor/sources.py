@@ -1,0 +1,21 @@
+"""Who lists the hosts: by what the sources answered when they were asked just now. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from clarion_controller.api.answers import Finding, Health, SourceAnswer
+
+
+def examine_sources(environment: str, sources: Sequence[SourceAnswer]) -> Iterator[Finding]:
+    """Yield how each source of an environment is; one in trouble blocks deployments, so it has failed."""
+    for source in sources:
+        subject = f"{environment} hosts"
+        if source.trouble:
+            sentence = f"{source.source}: {source.trouble}"
+            yield Finding(subject=subject, health=Health.FAILED, sentence=sentence, hint=source.hint)
+        elif not source.hosts:
+            hint = "Compare its tags, zones and groups in fleet.toml with what is there."
+            yield Finding(subject=subject, health=Health.WARNING, sentence=f"{source.source} lists no host", hint=hint)
+        else:
+            yield Finding(subject=subject, health=Health.OK, sentence=f"{source.source} lists {source.hosts:,} hosts")

@@ -1,0 +1,189 @@
+"""What the doctor finds, in a home of its own with one thing broken at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from tests.controller.live import new_cluster
+
+from clarion_controller.api.answers import Finding, Health, HostAnswer, SourceAnswer
+from clarion_controller.cluster import Cluster
+from clarion_controller.doctor import examine as examination
+from clarion_controller.doctor.examine import Patient, examine
+from clarion_controller.doctor.fleet import examine_fleet
+from clarion_controller.doctor.home import examine_home
+from clarion_controller.doctor.ports import PORTS, examine_ports
+from clarion_controller.doctor.sources import examine_sources
+from clarion_controller.doctor.store import examine_store
+from clarion_controller.fleet import S3, Controller, Store
+from clarion_protocol.documents import Facts
+from clarion_protocol.errors import CloudRefused
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    """Return a cluster of which nothing is broken."""
+    return Cluster.at(new_cluster(tmp_path).home)
+
+
+def worst(findings: list[Finding]) -> Finding:
+    """Return the first finding that is as bad as any."""
+    order = [Health.FAILED, Health.WARNING, Health.OK]
+    return min(findings, key=lambda finding: order.index(finding.health))
+
+
+def test_a_new_home_is_well_but_for_the_root_key(cluster: Cluster) -> None:
+    """Keys, metadata and disk are named as well; the root key that nobody took away yet is a warning."""
+    findings = list(examine_home(cluster))
+    assert {finding.subject for finding in findings if finding.health is Health.OK} >= {"keys", "metadata"}
+    assert [each.sentence for each in findings if "root key" in each.sentence]
+    assert not [each for each in findings if each.health is Health.FAILED]
+
+
+def test_a_key_that_others_can_read_is_named(cluster: Cluster) -> None:
+    """With the command that shuts it."""
+    (cluster.home / "keys" / "signal.key").chmod(0o644)
+    found = worst(list(examine_home(cluster)))
+    assert (found.subject, found.health) == ("keys", Health.FAILED)
+    assert "signal.key" in found.sentence
+    assert "chmod" in found.hint
+
+
+def test_a_key_that_is_not_there_is_named(cluster: Cluster) -> None:
+    """The controller cannot sign a beacon without it."""
+    (cluster.home / "keys" / "beacon.key").unlink()
+    assert "beacon.key" in worst(list(examine_home(cluster))).sentence
+
+
+def test_ports_on_which_nobody_listens_are_named(cluster: Cluster) -> None:
+    """One that answers is not among them."""
+    at = cluster.at_start
+    with socket.create_server(("127.0.0.1", at.join_port)):
+        findings = list(examine_ports(at))
+    assert {finding.health for finding in findings} == {Health.FAILED}
+    assert len(findings) == len(PORTS) - 1
+    assert not [each for each in findings if "join_port" in each.sentence]
+
+
+def test_a_name_that_leads_nowhere_is_named() -> None:
+    """Hosts would be told it when they join."""
+    (found,) = examine_ports(Controller(address="nowhere.invalid"))
+    assert found.health is Health.FAILED
+    assert "nowhere.invalid" in found.sentence
+
+
+def test_a_folder_takes_shows_and_removes_an_object(cluster: Cluster) -> None:
+    """And nothing of it is left."""
+    (found,) = examine_store(Store(), cluster.home)
+    assert found.health is Health.OK
+    assert not [path for path in (cluster.home / "store").rglob("*doctor-*") if path.is_file()]
+
+
+def test_a_store_that_does_not_answer_says_at_which_step(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor goes no further, and raises nothing."""
+
+    class Broken:
+        def put_if_absent(self, *_: object) -> bool:
+            raise CloudRefused("no leave to s3:PutObject", hint="Grant s3:PutObject.")
+
+        def delete(self, *_: object) -> None:
+            raise CloudRefused("nor to delete")
+
+    monkeypatch.setattr("clarion_controller.doctor.store.store_of", lambda *_: Broken())
+    (found,) = examine_store(Store(s3=S3(bucket="packages")), cluster.home)
+    assert found.sentence == "the bucket packages (S3), put: no leave to s3:PutObject"
+    assert found.hint == "Grant s3:PutObject."
+
+
+def source(**given: object) -> SourceAnswer:
+    """Return a source that lists three hosts."""
+    known = {"environment": "production", "source": "aws eu-west-1", "hosts": 3, "answered_at": time.time()}
+    return SourceAnswer(**{**known, **given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "health", "told"),
+    [
+        (source(), Health.OK, "lists 3 hosts"),
+        (source(trouble="the credentials have expired", hint="Renew them."), Health.FAILED, "expired"),
+        (source(hosts=0), Health.WARNING, "lists no host"),
+    ],
+    ids=["well", "in trouble", "empty"],
+)
+def test_each_source_is_told_of(answer: SourceAnswer, health: Health, told: str) -> None:
+    """A source in trouble blocks deployments, an empty one may be a slip in a tag."""
+    (found,) = examine_sources("production", [answer])
+    assert (found.health, told in found.sentence) == (health, True)
+
+
+FACTS = Facts(agent_version="0.1.0", load=0.5, cpus=2, disk_free=10**10)
+OLD = Facts(agent_version="0.0.9", load=0.5, cpus=2, disk_free=10**10)
+REFUSING = Facts(agent_version="0.1.0", load=0.5, cpus=2, disk_free=10**10, trouble="its floors are lost")
+BEHIND = "its clock is 5 min behind; run 'timedatectl' there"
+
+
+def host(name: str, **given: object) -> HostAnswer:
+    """Return a host with which nothing is wrong."""
+    known = {"is_discovered": True, "is_enrolled": True, "is_connected": True, "facts": FACTS}
+    return HostAnswer(name=name, environment="production", **{**known, **given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told"),
+    [
+        ([host("a"), host("b")], "2 hosts, all connected"),
+        ([], "no host has joined yet"),
+        ([host("a"), host("b"), host("c", clock=BEHIND)], "c: its clock is 5 min behind"),
+        ([host("a", clock=BEHIND), host("b", clock=BEHIND), host("c")], "this one is the odd one"),
+        ([host("a"), host("b", is_connected=False)], "b not connected"),
+        ([host("a", is_enrolled=False, is_connected=False, facts=None)], "a without agent"),
+        ([host("a", is_discovered=False)], "whose server no source lists"),
+        ([host("a", facts=OLD)], "agents of version 0.0.9"),
+        ([host("a", facts=REFUSING)], "a refuses every order: its floors are lost"),
+        ([host("a", findings=["two agents claim it"])], "a: two agents claim it"),
+    ],
+    ids=[
+        "all well",
+        "nobody",
+        "one clock is wrong",
+        "our clock is wrong",
+        "a silent host",
+        "a server without agent",
+        "an agent without server",
+        "an old agent",
+        "an agent that refuses orders",
+        "what does not fit",
+    ],
+)
+def test_what_is_odd_about_hosts_is_said(hosts: list[HostAnswer], told: str) -> None:
+    """In one sentence, however many it concerns."""
+    (finding,) = examine_fleet("production", hosts)
+    assert told in finding.sentence
+
+
+def test_the_round_goes_through_everything_in_order(cluster: Cluster) -> None:
+    """One part that fails does not hide the others."""
+    (cluster.home / "store" / "metadata" / "timestamp.json").write_text("{}")
+    findings = asyncio.run(examine(Patient(cluster, lambda _: [source()], lambda _: [host("a")])))
+    subjects = list(dict.fromkeys(finding.subject for finding in findings))
+    assert subjects[0] == "home"
+    assert subjects[-3:] == ["store", "production hosts", "production fleet"]
+    assert "damaged" in findings[0].sentence
+
+
+def test_a_part_that_hangs_is_given_up(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are told all the same."""
+
+    def slow(*_: object) -> list[Finding]:
+        time.sleep(1)
+        return []
+
+    monkeypatch.setattr(examination, "LONGEST", 0.3)
+    monkeypatch.setattr(examination, "examine_store", slow)
+    findings = asyncio.run(examine(Patient(cluster, lambda _: [], lambda _: [host("a")])))
+    assert any(each.subject == "store" and "not over after" in each.sentence for each in findings)
+    assert findings[-1].subject == "production fleet"
