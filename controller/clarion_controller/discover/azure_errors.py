@@ -1,0 +1,126 @@
+"""What the Azure SDK's errors mean to whoever runs the controller: whose fault, in one sentence, and the next command.
+
+- An error is looked up by the code that Azure answered, then by its status, then by the names
+  of its classes, so that this table needs no SDK.
+- What Azure or a proxy wrote is not quoted: it may hold tokens, addresses or passwords.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
+
+ACTION = "Microsoft.ResourceGraph/resources/read"
+
+
+@dataclass(frozen=True)
+class _Said:
+    """An error to raise, with a message and a hint in which the names in braces are filled in."""
+
+    kind: type[ClarionError]
+    message: str
+    hint: str
+
+
+_FORBIDDEN = _Said(
+    CloudRefused,
+    "Azure does not let these credentials list servers in {subscriptions} ({name})",
+    f"Give them the role Reader, which allows {ACTION}: "
+    "'az role assignment create --role Reader --assignee <id> --scope /subscriptions/{subscription}'.",
+)
+_SUBSCRIPTION = _Said(
+    BadConfig,
+    "Azure has no such subscription: {subscriptions} ({name})",
+    "Correct subscriptions of this source in fleet.toml; 'az account list --output table' shows them.",
+)
+_TOKEN = _Said(
+    CloudRefused,
+    "Azure does not accept the credentials ({name})",
+    "They may have expired, be of another tenant or cloud, or the clock is wrong: 'az account show', 'timedatectl'.",
+)
+_SIGN_IN = _Said(
+    CloudRefused,
+    "nothing here signs in to Azure; tried {tried}",
+    "Give the controller a managed identity with the role Reader, set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
+    "AZURE_CLIENT_SECRET, or run 'az login' as its user.",
+)
+_THROTTLED = _Said(
+    CloudUnavailable,
+    "Azure asks for patience: too many questions to Resource Graph ({name})",
+    "It is asked again later; raise discover_every in fleet.toml if this stays.",
+)
+_BROKEN = _Said(
+    CloudUnavailable,
+    "Azure has a fault of its own ({name})",
+    "It is asked again later; https://azure.status.microsoft says what Azure knows.",
+)
+_SILENT = _Said(
+    CloudUnavailable,
+    "Azure does not answer ({name})",
+    "Check the controller's way out: DNS, routes, HTTPS_PROXY. It is asked again later.",
+)
+_NONSENSE = _Said(
+    CloudUnavailable,
+    "what answers for Azure does not speak Resource Graph's language ({name})",
+    "A proxy or the wrong endpoint in fleet.toml? It is asked again later.",
+)
+
+_BY_NAME: dict[str, _Said] = {
+    **dict.fromkeys(["AuthorizationFailed", "NoValidSubscriptionsInQueryRequest", "AccessDenied", "403"], _FORBIDDEN),
+    **dict.fromkeys(["SubscriptionNotFound", "InvalidSubscriptionId", "404"], _SUBSCRIPTION),
+    "SubscriptionsContainInvalidGuids": _SUBSCRIPTION,
+    **dict.fromkeys(["InvalidAuthenticationToken", "ExpiredAuthenticationToken", "401"], _TOKEN),
+    **dict.fromkeys(["RateLimiting", "429"], _THROTTLED),
+    **dict.fromkeys(["5xx"], _BROKEN),
+    **dict.fromkeys(["DecodeError", "DeserializationError", "HttpResponseError"], _NONSENSE),
+    **dict.fromkeys(["CredentialUnavailableError", "ClientAuthenticationError"], _SIGN_IN),
+    **dict.fromkeys(["ServiceRequestError", "ServiceResponseError"], _SILENT),
+}
+
+
+def explain(error: Exception, subscriptions: tuple[str, ...]) -> ClarionError:
+    """Return what to raise instead of an error of the Azure SDK."""
+    names = list(_names(error))
+    said = next((_BY_NAME[name] for name in names if name in _BY_NAME), _NONSENSE)
+    facts = {
+        "name": names[0],
+        "subscriptions": ", ".join(subscriptions),
+        "subscription": subscriptions[0],
+        "tried": _tried(error),
+    }
+    return said.kind(said.message.format(**facts), hint=said.hint.format(**facts))
+
+
+def is_passing(error: Exception) -> bool:
+    """Return whether asking again may help."""
+    said = next((_BY_NAME[name] for name in _names(error) if name in _BY_NAME), _NONSENSE)
+    return said in (_THROTTLED, _BROKEN, _SILENT)
+
+
+def _names(error: Exception) -> Iterator[str]:
+    """Return under which names to look an error up, the most telling first."""
+    yield from _codes(getattr(error, "error", None))
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and status >= 400:
+        yield str(status)
+        if status >= 500:
+            yield "5xx"
+    yield from (kind.__name__ for kind in type(error).__mro__)
+
+
+def _codes(said: Any) -> Iterator[str]:
+    """Return the codes of Azure's answer, its details first: the outer one is often just "BadRequest"."""
+    for part in [*(getattr(said, "details", None) or ()), said]:
+        code = str(getattr(part, "code", "") or "")
+        if code.isascii() and code.isalnum():
+            yield code
+
+
+def _tried(error: Exception) -> str:
+    """Return the names of the credentials that were tried, as the SDK lists them."""
+    found = re.findall(r"^\t(\w+)Credential:", str(error), re.MULTILINE)
+    return ", ".join(dict.fromkeys(found)) or "the SDK's own chain"
