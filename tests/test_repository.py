@@ -25,7 +25,13 @@ STANDARD_NAMES = {"select", "signal", "queue", "secrets", "token", "platform", "
 BANNED_MODULES = {"pickle", "cPickle", "marshal", "shelve", "yaml", "dill", "cloudpickle"}
 BANNED_CALLS = {"eval", "exec", "extractall", "system", "popen"}
 # Tenths of systemd's own score; 0 is shut in completely, 100 not at all.
-EXPOSURE = {"clarion-agent": 25, "clarion-agent-join": 17, "clarion-controller": 12, "clarion-test@": 5, "clarion-check@": 12}
+EXPOSURE = {
+    "clarion-agent": 25,
+    "clarion-agent-join": 17,
+    "clarion-controller": 12,
+    "clarion-test@": 5,
+    "clarion-check@": 12,
+}
 
 
 def dangers(tree: ast.AST) -> Iterator[str]:

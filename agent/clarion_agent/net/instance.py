@@ -106,10 +106,11 @@ def _aws(ask: Ask) -> str:
 
 def _gcp(ask: Ask) -> str:
     answer = ask(Question("/computeMetadata/v1/instance/id", {"Metadata-Flavor": "Google"}))
+    instance = _instance("gcp", answer)
     # Whoever else listens at this address, a captive portal for instance, does not say so.
     if answer.headers.get("metadata-flavor") != "Google":
         raise _NoInstance("whoever answers there is not Google's")
-    return _instance("gcp", answer)
+    return instance
 
 
 def _azure(ask: Ask) -> str:

@@ -65,7 +65,8 @@ def _read(response: http.client.HTTPResponse) -> Answer:
     body = response.read(MAX_BODY + 1)
     if len(body) > MAX_BODY:
         raise ConnectionError(f"it sends more than {MAX_BODY} bytes")
-    is_bounded = response.chunked or response.getheader("content-length") is not None or not body
+    # Where nobody said how long it is, its end is where the connection ended.
+    is_bounded = response.chunked or response.getheader("content-length")
     if response.length or not is_bounded:
         raise ConnectionError("its answer breaks off")
     return Answer(response.status, body, {name.lower(): value for name, value in response.getheaders()})
