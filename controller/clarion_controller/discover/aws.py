@@ -24,7 +24,7 @@ ACTION = "ec2:DescribeInstances"
 GROUP_TAG = "aws:autoscaling:groupName"  # AWS sets it; nobody else can set tags that begin so
 PAGE = 500
 REGIONS_AT_ONCE = 8
-BEGIN_PAGES_S = 20.0
+BEGIN_PAGES_S = 25.0
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,29 @@ class AwsDiscoverer:
 
     def _listed(self, client: Any, until: float) -> dict[str, Discovered]:
         """Return the instances of one region by their ids; an instance that is on two pages counts once."""
+        _check_time(client, until)
         found: dict[str, Discovered] = {}
         listing = client.get_paginator("describe_instances")
         for page in listing.paginate(Filters=self._filters(), PaginationConfig={"PageSize": PAGE}):
             found |= {host.instance: host for host in _hosts_on(page)}
-            if page.get("NextToken") and time.monotonic() > until:
-                raise CloudUnavailable(
-                    f"AWS has more servers in {client.meta.region_name} than it lists in {BEGIN_PAGES_S:.0f} s",
-                    hint="Narrow the source down by tags in fleet.toml. It is asked again later.",
-                )
+            if page.get("NextToken"):
+                _check_time(client, until)
         return found
 
     def _filters(self) -> list[dict[str, Any]]:
         """Return what EC2 is to leave out by itself."""
-        filters = {f"tag:{key}": [value] for key, value in self.source.tags.items()}
-        filters |= {
-            f"tag:{GROUP_TAG}": list(self.source.autoscaling_groups),
-            "instance-state-name": list(self.source.states),
-        }
-        return [{"Name": name, "Values": values} for name, values in filters.items() if values]
+        filters = [(f"tag:{key}", (value,)) for key, value in self.source.tags.items()]
+        filters.append((f"tag:{GROUP_TAG}", self.source.autoscaling_groups))
+        filters.append(("instance-state-name", self.source.states))
+        return [{"Name": name, "Values": list(values)} for name, values in filters if values]
+
+
+def _check_time(client: Any, until: float) -> None:
+    if time.monotonic() > until:
+        raise CloudUnavailable(
+            f"AWS has more servers in {client.meta.region_name} than it lists in {BEGIN_PAGES_S:.0f} s",
+            hint="Narrow the source down by tags in fleet.toml, or split it by regions. It is asked again later.",
+        )
 
 
 def _hosts_on(page: Mapping[str, Any]) -> Iterator[Discovered]:
@@ -107,7 +111,7 @@ def _host(instance: Mapping[str, Any]) -> Discovered:
     number = instance.get("InstanceId", "")
     if not is_instance(f"aws:{number}"):
         raise _not_ec2("an instance without an id")
-    tags = {intern(tag["Key"]): intern(tag["Value"]) for tag in instance.get("Tags", ())}
+    tags = {intern(tag.get("Key", "")): intern(tag.get("Value", "")) for tag in instance.get("Tags", ())}
     addresses = (instance.get(key) for key in ("PrivateIpAddress", "PublicIpAddress", "Ipv6Address"))
     return Discovered(
         name=tags.get("Name") or number,

@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,8 +55,8 @@ class _Said:
 
 _FORBIDDEN = _Said(
     CloudRefused,
-    "AWS does not let {who} list servers in {place}",
-    "Allow {action} in its IAM policy (and in the organisation's), then run 'clarion hosts'.",
+    "AWS forbids {action} to {who} in {place}",
+    "Allow {action} in IAM, and see that no policy of the organisation denies it; then run 'clarion hosts'.",
 )
 _KEY = _Said(
     CloudRefused,
@@ -110,7 +111,7 @@ _NONSENSE = _Said(
 _SETTING = _Said(
     BadConfig,
     "AWS does not accept what fleet.toml asks for in {place}: {quoted}",
-    "Correct tags, autoscaling_groups or states of this source.",
+    "Correct the regions, tags, autoscaling_groups or states of this source.",
 )
 _FILES = _Said(
     BadConfig,
@@ -168,38 +169,50 @@ def explain(error: Exception, asked: Asked) -> ClarionError:
     """Return what to raise instead of an error of boto3."""
     said = next((_BY_NAME[name] for name in _names(error) if name in _BY_NAME), _NONSENSE)
     facts: dict[str, Any] = {"name": next(_names(error)), "quoted": _quoted(error), "clock": _clock(error)}
-    facts |= {name: getattr(asked, name) for name in ("action", "region", "place", "as_profile")}
+    facts |= {name: getattr(asked, name) for name in ("region", "place", "as_profile")}
+    facts["action"] = _action(error) or asked.action
     if said is _FORBIDDEN:
         facts["who"] = asked.who() or "these credentials"
     return said.kind(said.message.format(**facts), hint=said.hint.format(**facts))
 
 
+def _action(error: Exception) -> str:
+    """Return the IAM action if it was one on the way to the credentials of a profile's role."""
+    operation = str(getattr(error, "operation_name", ""))
+    return f"sts:{operation}" if operation.startswith("AssumeRole") else ""
+
+
 def _names(error: Exception) -> Iterator[str]:
     """Return under which names to look an error up, the most telling first."""
-    answer: dict[str, Any] = getattr(error, "response", {})
+    answer = _answer(error)
     code = str(answer.get("Error", {}).get("Code", ""))
-    if code.isascii() and code.isalnum():
+    if re.fullmatch(r"[A-Za-z0-9.]{1,80}", code):
         yield code
     if answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
         yield "5xx"
     yield from (kind.__name__ for kind in type(error).__mro__)
 
 
+def _answer(error: Exception) -> dict[str, Any]:
+    """Return what AWS answered, as boto3 has read it; nothing if there was no answer."""
+    return getattr(error, "response", None) or {}
+
+
 def _quoted(error: Exception) -> str:
     """Return the first line of what the error says."""
-    answer: dict[str, Any] = getattr(error, "response", {})
-    lines = str(answer.get("Error", {}).get("Message") or error).splitlines() or [""]
+    lines = str(_answer(error).get("Error", {}).get("Message") or error).splitlines() or [""]
     return "".join(letter for letter in lines[0] if letter.isprintable())[:QUOTED]
 
 
 def _clock(error: Exception) -> str:
     """Return how far this machine's clock is from the one of who answered, if that is far."""
-    answer: dict[str, Any] = getattr(error, "response", {})
     try:
-        theirs = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
-    except (KeyError, ValueError, TypeError):
+        theirs = parsedate_tz(_answer(error)["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except KeyError:
+        theirs = None
+    if theirs is None:
         return ""
-    ahead = round(time.time() - theirs)
+    ahead = round(time.time() - mktime_tz(theirs))
     if abs(ahead) < CLOCK_MAY_DIFFER_S:
         return ""
     return f": this machine's clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} theirs"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from clarion_controller.discover.aws_errors import Asked, explain
 from clarion_protocol.errors import BadConfig
 
-CONNECT_S, READ_S, ATTEMPTS = 3, 8, 3
+CONNECT_S, READ_S, ATTEMPTS = 3, 7, 3
 WHO_S = 2
 
 
@@ -123,7 +123,9 @@ def _is_address(endpoint: str) -> bool:
 
 
 def _sdk_errors() -> tuple[type[Exception], ...]:
+    """Return what boto3 raises when AWS, or what answers in its place, does not give what was asked for."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
     from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
-    return BotoCoreError, ClientError, ResponseParserError
+    # On some nonsense boto3 itself breaks: it takes any well-formed XML for an answer of AWS.
+    return BotoCoreError, ClientError, ResponseParserError, AttributeError, TypeError, ValueError
