@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.controller.live import free_ports
+from tests.clouds.loopback import free_port, wait_for
 
 
 @contextmanager
 def fake_gcs() -> Iterator[str]:
     """Run it on loopback, in memory; yield where it listens, or skip where there is no binary for this machine."""
-    port = free_ports(1)[0]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [str(_binary()), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-public-host", f"127.0.0.1:{port}", "-external-url", url, "-log-level", "error"]
@@ -41,19 +39,3 @@ def _binary() -> Path:
     if not binary.exists():
         pytest.skip(f"no fake-gcs-server for {machine}")
     return binary
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 20) -> None:
-    """Wait until `server` answers at `url`, whatever it answers."""
-    until = time.monotonic() + seconds
-    while server.poll() is None and time.monotonic() < until:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except urllib.error.HTTPError as error:
-            error.close()
-            return
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"{server.args!r} does not answer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clarion_controller import fleet
+from clarion_controller.stores.azure import AzureStore
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.gcs import GcsStore
 from clarion_controller.stores.s3 import S3Store
@@ -27,4 +28,6 @@ def store_of(store: fleet.Store, home: Path) -> Store:
         return S3Store(store.s3)
     if store.gcs is not None:
         return GcsStore(store.gcs)
+    if store.azure is not None:
+        return AzureStore(store.azure)
     return FolderStore(home / "store" / "packages")
