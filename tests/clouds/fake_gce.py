@@ -59,6 +59,7 @@ class FakeGce:
     token: Answer | None = None  # what POST /token gets: the double is its own token service
     extras: dict[str, Any] = field(default_factory=dict)  # what is laid over each answer
     most: int = 500  # on a page
+    kept: dict[str, Answer] | None = None  # answers to give again: for measuring who asks, not the double
     asked: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -83,11 +84,24 @@ class FakeGce:
         self.instances.append(instance)
         return instance
 
+    def fill(self, number: int) -> None:
+        """Add as many instances, as large as they are in real life, and keep the answers."""
+        self.kept = {}
+        for each in range(number):
+            self.add(zone=self.zones[each % len(self.zones)], **_all_that_an_instance_has(each))
+
     def answer(self, verb: str, address: str) -> Answer | str:
         """Return what such a request gets."""
         self.asked.append(unquote(address))
         if self.trouble:
             return self.trouble.pop(0)
+        if self.kept is None:
+            return self._checked_answer(verb, address)
+        if address not in self.kept:
+            self.kept[address] = self._checked_answer(verb, address)
+        return self.kept[address]
+
+    def _checked_answer(self, verb: str, address: str) -> Answer:
         try:
             return self._answer(verb, urlsplit(address).path, urlsplit(address).query)
         except (LookupError, ValueError, AssertionError) as problem:
@@ -142,6 +156,46 @@ class FakeGce:
 
 def _card(address: str) -> dict[str, Any]:
     return {"kind": "compute#networkInterface", "name": "nic0", "networkIP": address, "stackType": "IPV4_ONLY"}
+
+
+def _all_that_an_instance_has(number: int) -> dict[str, Any]:
+    """Return what an ordinary instance of a group has, about 4 KB."""
+    here = f"{API}/projects/{PROJECT}/zones/europe-west1-b"
+    disk = {
+        "kind": "compute#attachedDisk",
+        "type": "PERSISTENT",
+        "mode": "READ_WRITE",
+        "source": f"{here}/disks/web-{number}",
+        "deviceName": "persistent-disk-0",
+        "index": 0,
+        "boot": True,
+        "autoDelete": True,
+        "licenses": [f"{API}/projects/debian-cloud/global/licenses/debian-12-bookworm"],
+        "interface": "SCSI",
+        "guestOsFeatures": [{"type": kind} for kind in ("UEFI_COMPATIBLE", "VIRTIO_SCSI_MULTIQUEUE", "GVNIC")],
+        "diskSizeGb": "20",
+        "architecture": "X86_64",
+    }
+    outside = {"kind": "compute#accessConfig", "type": "ONE_TO_ONE_NAT", "name": "External NAT"}
+    outside["natIP"] = f"203.0.{number >> 8 & 255}.{number & 255}"
+    made_by = f"projects/123456/regions/europe-west1/instanceGroupManagers/web-{number % 5}"
+    metadata = {"startup-script": "#!/bin/sh\n" + "# install\n" * 100, "created-by": made_by}
+    items = [{"key": key, "value": value} for key, value in metadata.items()]
+    inside = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    return {
+        "machineType": f"{here}/machineTypes/e2-standard-4",
+        "cpuPlatform": "Intel Broadwell",
+        "canIpForward": False,
+        "disks": [disk],
+        "networkInterfaces": [_card(inside) | {"accessConfigs": [outside]}],
+        "metadata": {"kind": "compute#metadata", "fingerprint": "abc=", "items": items},
+        "labels": {"role": "web", "env": "production", "team": f"team-{number % 7}"},
+        "tags": {"items": ["http-server", "https-server"], "fingerprint": "abc="},
+        "scheduling": {"onHostMaintenance": "MIGRATE", "automaticRestart": True, "preemptible": False},
+        "serviceAccounts": [{"email": "web@acme.iam.gserviceaccount.com", "scopes": [f"{API}/auth/cloud-platform"]}],
+        "selfLink": f"{here}/instances/web-{number}",
+        "shieldedInstanceConfig": {"enableSecureBoot": False, "enableVtpm": True},
+    }
 
 
 def _nothing_in(zone: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@
 - A managed instance group is known by the metadata item "created-by", which the group sets on its instances and
   by which Google says to tell them. It comes with the same answer, and so needs no other permission and cannot
   disagree with it. Somebody could write it by hand, but who may write metadata is root on that instance anyway.
-- Everything has an end: no page is begun after `Patience.whole`, and each page has one of its own.
+- Everything has an end: no page is asked for after `Patience.whole`, and each attempt at one has its own.
 - The SDK is loaded when hosts are asked for, not before: it takes 1.5 s and 150 MB.
 """
 
@@ -36,7 +36,7 @@ _GROUP = re.compile(r"projects/[^/]+/(?:zones|regions)/[^/]+/instanceGroupManage
 
 @dataclass(frozen=True)
 class Patience:
-    """How long Google is waited for, in seconds: one attempt, the attempts at one page, until the last page begins."""
+    """How long Google is waited for, in seconds: for one attempt, to begin another at a page, to begin any."""
 
     attempt: float = 10
     page: float = 6
@@ -69,26 +69,38 @@ class GcpDiscoverer:
     def _listed(self, sdk: Any, filter_text: str) -> Iterator[Discovered]:
         until = time.monotonic() + self.patience.whole
         client = _connect(sdk, self.source.endpoint)
-        for pages in self._lists(sdk, client, filter_text):
-            yield from _hosts_on(pages, until)
+        for page in self._pages(sdk, client, filter_text, self._limits(until)):
+            # Without the SDK's wrappers: they make an object of each field that is looked at.
+            yield from _hosts_of(type(page).pb(page))
 
-    def _lists(self, sdk: Any, client: Any, filter_text: str) -> Iterator[Iterator[Any]]:
-        """Return the lists that together are the answer, each as its pages."""
+    def _pages(self, sdk: Any, client: Any, filter_text: str, limits: dict[str, Any]) -> Iterator[Any]:
+        """Return the pages that together are the answer; each is forgotten when the next one is read."""
         asked = {"project": self.source.project, "filter": filter_text or None, "max_results": PAGE}
         for zone in dict.fromkeys(self.source.zones):
-            request = sdk.ListInstancesRequest(**asked, zone=zone)
-            yield client.list(request, **self._limits()).pages
+            yield from client.list(sdk.ListInstancesRequest(**asked, zone=zone), **limits).pages
         if not self.source.zones:
-            request = sdk.AggregatedListInstancesRequest(**asked)
-            yield client.aggregated_list(request, **self._limits()).pages
+            yield from client.aggregated_list(sdk.AggregatedListInstancesRequest(**asked), **limits).pages
 
-    def _limits(self) -> dict[str, Callable[..., Any]]:
+    def _limits(self, until: float) -> dict[str, Callable[..., Any]]:
         """Return what makes the SDK try again, and give up; by itself it would only after ten minutes."""
         from google.api_core.retry import Retry  # noqa: PLC0415
-        from google.api_core.timeout import ConstantTimeout  # noqa: PLC0415
 
         retry = Retry(predicate=is_transient, initial=0.5, multiplier=2, maximum=4, timeout=self.patience.page)
-        return {"retry": retry, "timeout": ConstantTimeout(self.patience.attempt)}
+        return {"retry": retry, "timeout": _timeout(self.patience.attempt, until)}
+
+
+def _timeout(seconds: float, until: float) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what the SDK wraps each attempt into: it is given `seconds`, and none is made after `until`."""
+
+    def bound(attempt: Callable[..., Any]) -> Callable[..., Any]:
+        def within(*args: Any, **kwargs: Any) -> Any:
+            if time.monotonic() > until:
+                raise CloudUnavailable("Google takes too long to list all instances", hint="It is asked again later.")
+            return attempt(*args, **kwargs, timeout=seconds)
+
+        return within
+
+    return bound
 
 
 def _load_sdk() -> Any:
@@ -121,15 +133,6 @@ def _connect(sdk: Any, endpoint: str) -> Any:
     credentials = AnonymousCredentials() if is_plain else google.auth.default(scopes=[SCOPE])[0]
     options = {"api_endpoint": endpoint.rstrip("/")} if endpoint else {}
     return sdk.InstancesClient(credentials=credentials, client_options=options)
-
-
-def _hosts_on(pages: Iterator[Any], until: float) -> Iterator[Discovered]:
-    """Return the hosts of one list; no page is kept longer than it is read."""
-    for page in pages:
-        # Without the SDK's wrappers: they make an object of each field that is looked at.
-        yield from _hosts_of(type(page).pb(page))
-        if page.next_page_token and time.monotonic() > until:
-            raise CloudUnavailable("Google takes too long to list all instances", hint="It is asked again later.")
 
 
 def _hosts_of(page: Any) -> Iterator[Discovered]:
