@@ -51,7 +51,13 @@ class Cluster:
             BadConfig: it does not fit.
         """
         path = self.home / FILE_NAME
-        return _fleet_in(path, path.stat().st_mtime_ns)
+        try:
+            now = path.stat()
+        except OSError as error:
+            raise BadConfig(
+                f"{path} cannot be read: {error.strerror}", hint="Put it back: it names all hosts."
+            ) from error
+        return _fleet_in(path, (now.st_mtime_ns, now.st_size))
 
     def discovered(self, environment: str) -> list[Discovered] | None:
         """Return the hosts that there should be, or None where every enrolled host is meant.
@@ -127,5 +133,5 @@ class Cluster:
 
 
 @lru_cache(maxsize=8)
-def _fleet_in(path: Path, _written_at: int) -> Fleet:
+def _fleet_in(path: Path, _state: tuple[int, int]) -> Fleet:
     return load_fleet(path)

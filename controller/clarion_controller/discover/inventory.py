@@ -33,6 +33,8 @@ _WARNING = re.compile(
     r"Failed to parse \S+ with (?P<plugin>ini|yaml) plugin: (?P<reason>.*?)(?= \[WARNING\]| ERROR!|$)"
 )
 _LINE = re.compile(r"\S+:(?P<ini>\d+): |line (?P<yaml>\d+), column \d+")
+# What stands around the reason: that YAML was not JSON either, the copy's name, and the text once more.
+_AROUND = re.compile(r'^We were unable .*?Syntax Error while loading YAML\. |^\S+:\d+: | in "<unicode string>".*$')
 _ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,254}\Z")
 
 
@@ -67,8 +69,11 @@ class InventoryDiscoverer:
         """
         content = self._content()
         listing = self._listed(content)
-        groups = msgspec.json.decode(listing, type=dict[str, _Group])
-        variables = msgspec.json.decode(listing, type=_Listing).meta.hostvars
+        try:
+            groups = msgspec.json.decode(listing, type=dict[str, _Group])
+            variables = msgspec.json.decode(listing, type=_Listing).meta.hostvars
+        except msgspec.MsgspecError as error:
+            raise BadConfig(f"{self.path}: what Ansible makes of it is no inventory: {error}", hint=_TRY) from error
         return [
             Discovered(
                 name=self._checked(name, content),
@@ -120,7 +125,7 @@ class InventoryDiscoverer:
         reason = reasons.get("yaml" if self.path.suffix in _YAML else "ini", said)
         line = _LINE.search(reason)
         place = f"{self.path}, line {line['ini'] or line['yaml']}" if line else str(self.path)
-        return BadConfig(f"{place}: {_LINE.sub('', reason, count=1)[:500]}", hint=_TRY)
+        return BadConfig(f"{place}: {_AROUND.sub('', reason)[:500]}", hint=_TRY)
 
     def _checked(self, name: str, content: bytes) -> str:
         if is_name(name):
@@ -137,6 +142,15 @@ class InventoryDiscoverer:
 _NAMED_IN = "fleet.toml names it as an inventory."
 _TRY = f"See what '{PROGRAM} -i FILE --list' says to it."
 _SAVE_IT = f"Save what it lists: '{PROGRAM} -i PROGRAM --list --yaml --output hosts.yml'."
+
+
+def stamp_of(path: Path) -> tuple[int, int] | None:
+    """Return what changes whenever the file does; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _program() -> str:
