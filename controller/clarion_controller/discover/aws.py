@@ -80,7 +80,9 @@ class AwsDiscoverer:
 
     def _filters(self) -> list[dict[str, Any]]:
         """Return what EC2 is to leave out by itself."""
-        filters = [(f"tag:{key}", (value,)) for key, value in self.source.tags.items()]
+        filters: list[tuple[str, tuple[str, ...]]] = [
+            (f"tag:{key}", (value,)) for key, value in self.source.tags.items()
+        ]
         filters.append((f"tag:{GROUP_TAG}", self.source.autoscaling_groups))
         filters.append(("instance-state-name", self.source.states))
         return [{"Name": name, "Values": list(values)} for name, values in filters if values]
