@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from clarion_controller.api.app import Desk
 from clarion_controller.api.views import Views
 from clarion_controller.cluster import Cluster
+from clarion_controller.discovery import Discovery
 from clarion_controller.enrolment import RosterEnrolment
 from clarion_controller.gateway.enrol import JoinPort, JoinPortSettings
 from clarion_controller.gateway.gateway import Gateway, GatewaySettings
@@ -16,6 +17,7 @@ from clarion_controller.history import History
 from clarion_controller.inbox import Inbox
 from clarion_controller.inviting import Inviter
 from clarion_controller.key_files import KeyFolder
+from clarion_controller.membership import Membership
 from clarion_controller.planning import Planner
 from clarion_controller.rollout import Rollouts, Settings
 from clarion_controller.sign import Signer
@@ -40,12 +42,19 @@ def assembled(cluster: Cluster, inbox: Inbox) -> Iterator[Desk]:
     roster = Roster(database, log)
     gateway = Gateway(GatewaySettings(at.bind, at.signal_port, at.report_port, secret), roster, inbox.deliver)
     signer = Signer(cluster.id, keys.read("signal"), keys.read("beacon"))
-    settings = Settings(signer, float(at.unreachable_after), expects=cluster.expects)
+    discovery = Discovery(cluster)
+    membership = Membership(discovery, roster)
+    settings = Settings(signer, membership.members, float(at.unreachable_after))
     rollouts = Rollouts(settings, log, roster, gateway)
     history = History(log, rollouts.streams)
 
+    def welcome(host: Host) -> None:
+        rollouts.host_joined(host)
+        if not membership.is_listed(host):
+            discovery.poke(host.environment)
+
     def joined(host: Host) -> None:
-        loop.call_soon_threadsafe(rollouts.host_joined, host)
+        loop.call_soon_threadsafe(welcome, host)
 
     def revoke(host: Host) -> None:
         roster.revoke(host)
@@ -65,8 +74,9 @@ def assembled(cluster: Cluster, inbox: Inbox) -> Iterator[Desk]:
             roster=roster,
             log=log,
             history=history,
-            planner=Planner(cluster, rollouts, roster, history),
+            planner=Planner(cluster, rollouts, roster, history, membership),
             inviter=Inviter(cluster, roster, transport.public),
-            views=Views(cluster, rollouts, roster, history),
+            views=Views(membership, rollouts, roster, history),
+            discovery=discovery,
             revoke=revoke,
         )

@@ -28,11 +28,13 @@ def own_walk(walks: Sequence[Walk], host: str) -> Walk | None:
     One that ended badly concerns only those who had a part in it: who joins later, or was
     never told, gets the last good one.
     """
-    for walk in walks:
-        part = walk.state.hosts.get(host)
-        if part and not (walk.state.status in _DEAD and part.told is None):
-            return walk
-    return None
+    return next((walk for walk in walks if host in walk.state.hosts and concerns(walk.state, host)), None)
+
+
+def concerns(state: RolloutState, host: str) -> bool:
+    """Return whether this host has a part in a deployment, or had before it left; and was told, if it ended badly."""
+    part = state.hosts.get(host) or state.gone.get(host)
+    return part is not None and not (state.status in _DEAD and part.told is None)
 
 
 def errand(state: RolloutState, host: HostState, now: float) -> Errand | None:

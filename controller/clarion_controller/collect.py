@@ -68,15 +68,16 @@ def collect(arrived: Iterable[Inbound], roster: Roster, cluster: str, now: float
 
 
 def said_in(state: RolloutState, said: Iterable[Saying]) -> Iterator[Saying]:
-    """Return what hosts said of this deployment; a host that has no part in it has no say in it."""
-    id_ = state.deployment.id
-    return ((host, report, each) for host, report, each in said if each.deployment == id_ and host.id in state.hosts)
+    """Return what hosts said of this deployment; a host that never had a part in it has no say in it."""
+    id_, parts = state.deployment.id, {*state.hosts, *state.gone}
+    return ((host, report, each) for host, report, each in said if each.deployment == id_ and host.id in parts)
 
 
 def moves(state: RolloutState, said: Iterable[Saying], now: float) -> list[HostMoved]:
     """Return the events that make of `state` what its hosts said; a repetition is none."""
-    known = {id_: (host.status, host.reason, host.error) for id_, host in state.hosts.items()}
-    left = {id_: MAX_MOVES - host.moves for id_, host in state.hosts.items()}
+    parts = {**state.gone, **state.hosts}
+    known = {id_: (host.status, host.reason, host.error) for id_, host in parts.items()}
+    left = {id_: MAX_MOVES - host.moves for id_, host in parts.items()}
     events: list[HostMoved] = []
     for host, _, progress in said:
         stands = (progress.status, progress.reason, progress.error)

@@ -191,12 +191,12 @@ def _silence(id_: str, host: HostState, moment: Moment) -> str:
 
 
 def _too_many_failed(state: RolloutState) -> str:
-    failed = state.names(lambda host: host.has_failed)
+    failed = state.failed
     if len(failed) <= state.deployment.plan.max_failures:
         return ""
-    first = next(host for host in state.hosts.values() if host.name == failed[0])
-    why = f": {first.reason[:_MAX_QUOTED]}" if first.reason else ""
-    return f"{listed(failed)} failed{why} (max_failures is {state.deployment.plan.max_failures})"
+    why = f": {failed[0].reason[:_MAX_QUOTED]}" if failed[0].reason else ""
+    names = listed([host.name for host in failed])
+    return f"{names} failed{why} (max_failures is {state.deployment.plan.max_failures})"
 
 
 def _too_many_lost(state: RolloutState) -> str:
@@ -228,6 +228,8 @@ def _end_of_walk(state: RolloutState) -> _Ending | None:
         return None
     stragglers = sorted([*state.names(lambda host: not host.is_done), *state.absent])
     done = state.count(lambda host: host.is_done)
+    if not state.total:
+        return DeploymentStatus.SUCCEEDED, "every host that it was for has left the fleet"
     if not stragglers:
         return DeploymentStatus.SUCCEEDED, f"{_everybody(state.total)} {state.deployment.version}"
     behind = f"{listed(stragglers)} {'is' if len(stragglers) == 1 else 'are'} behind"

@@ -33,6 +33,11 @@ class Member:
     findings: tuple[str, ...] = ()
 
     @property
+    def instance(self) -> str:
+        """Its number in its cloud: as discovery says, else as the agent that joined does."""
+        return self.server.instance if self.server else self.host.instance if self.host else ""
+
+    @property
     def zone(self) -> str:
         """The zone that its cloud says it is in."""
         return self.server.zone if self.server else ""
@@ -48,9 +53,20 @@ class Member:
         groups = [*(self.host.groups if self.host else ()), *(self.server.groups if self.server else ())]
         return tuple(dict.fromkeys(groups))
 
+    @property
+    def former_names(self) -> tuple[str, ...]:
+        """What it may have been called before it had an agent; which, hung on the names of others."""
+        return (_unique(self.server), self.server.name) if self.server else ()
 
-def match(discovered: Iterable[Discovered] | None, enrolled: Sequence[Host]) -> list[Member]:
-    """Return the members of an environment by name; `discovered` is None where nothing is configured."""
+
+def match(
+    discovered: Iterable[Discovered] | None, enrolled: Sequence[Host], *, is_complete: bool = True
+) -> list[Member]:
+    """Return the members of an environment by name; `discovered` is None where nothing is configured.
+
+    While a source has never answered, what is discovered is not complete: an agent that nobody lists may be one of
+    those that it will list, and belongs to the fleet until it has.
+    """
     if discovered is None:
         return sorted((Member(host.name, host) for host in enrolled), key=lambda member: member.name)
     servers = list(_merged(discovered))
@@ -61,7 +77,7 @@ def match(discovered: Iterable[Discovered] | None, enrolled: Sequence[Host]) -> 
     bound += [(server, by_name.get(server.name)) for server in servers if not server.instance]
     taken |= {host.id for _, host in bound if host}
     strays = [host for host in enrolled if host.id not in taken]
-    members = [*_members(bound, enrolled), *_strays(strays, by_instance)]
+    members = [*_members(bound, enrolled), *_strays(strays, by_instance, is_complete=is_complete)]
     return sorted(members, key=lambda member: member.name)
 
 
@@ -132,8 +148,24 @@ def _namesake(server: Discovered, host: Host) -> str:
     )
 
 
-def _strays(hosts: Sequence[Host], claims: Mapping[str, Sequence[Host]]) -> Iterator[Member]:
+def _strays(hosts: Sequence[Host], claims: Mapping[str, Sequence[Host]], *, is_complete: bool) -> Iterator[Member]:
     for host in hosts:
         rivals = [rival.name for rival in claims.get(host.instance, ()) if rival.id != host.id]
-        findings = [f"claims to be {host.instance}, as {', '.join(rivals)} does"] if rivals else []
-        yield Member(host.name, host, None, is_expected=False, findings=tuple(findings))
+        is_expected = not is_complete and not rivals
+        findings = () if is_expected else (_rivalry(host, rivals) if rivals else _unlisted(host),)
+        yield Member(host.name, host, None, is_expected, findings)
+
+
+def _rivalry(host: Host, rivals: Sequence[str]) -> str:
+    return (
+        f"claims to be {host.instance}, as {', '.join(rivals)} does: "
+        f"run 'clarion hosts revoke NAME -e {host.environment}' for the copy"
+    )
+
+
+def _unlisted(host: Host) -> str:
+    who = f"it as {host.instance}" if host.instance else "its name, and it never said which server of a cloud it is"
+    return (
+        f"no source lists {who}: nothing is deployed to it; "
+        f"if it is gone for good, run 'clarion hosts revoke {host.name} -e {host.environment}'"
+    )

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from clarion_controller.api.answers import PlanAnswer, PlanRequest
+from clarion_controller.api.answers import PlanAnswer, PlanRequest, SourceAnswer
 from clarion_controller.cluster import Cluster
+from clarion_controller.explain import listed
 from clarion_controller.history import History
+from clarion_controller.matching import Member
+from clarion_controller.membership import Membership
 from clarion_controller.rollout import Rollouts
 from clarion_controller.select_targets import Selection, TargetRequest, select_targets
 from clarion_controller.state.roster import Host, Roster
@@ -25,6 +28,7 @@ from clarion_protocol.amounts import Share
 from clarion_protocol.documents import Deployment, Plan, ReleaseRef
 from clarion_protocol.errors import (
     BadSignature,
+    Blocked,
     Equivocation,
     NothingMatches,
     OperatorError,
@@ -35,11 +39,19 @@ from clarion_protocol.errors import (
 from clarion_protocol.policy import Limits, Policy
 from clarion_protocol.published import Release
 from clarion_protocol.trust import Floor, Standpoint, accept_deployment
-from clarion_protocol.words import Intent, Strategy, new_id, stream_of
+from clarion_protocol.words import Intent, Joiners, Strategy, new_id, stream_of
 
 VALIDITY = 30 * 86_400
 MIN_LEASE = 5.0
-_MAX_REMEMBERED = 256
+_MAX_REMEMBERED = 32
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was asked for, and whom it meant then."""
+
+    request: TargetRequest
+    selection: Selection
 
 
 @dataclass(frozen=True)
@@ -50,9 +62,23 @@ class Planner:
     rollouts: Rollouts
     roster: Roster
     history: History
+    membership: Membership
     clock: Callable[[], float] = time.time
-    # The document names hosts by id, and a host without agent has none: who was missing is remembered here.
-    _absent: OrderedDict[str, list[str]] = field(default_factory=OrderedDict)
+    # A document says "all", or ids: what a person saw before signing it is remembered here.
+    _seen: OrderedDict[str, _Seen] = field(default_factory=OrderedDict)
+
+    async def plan_afresh(self, request: PlanRequest) -> PlanAnswer:
+        """Return the plan by what every source of the environment says now; a way back waits for none of them.
+
+        Raises:
+            UnknownName, NothingMatches: as for `plan`.
+            Blocked: a source does not answer, or lists far fewer hosts than before.
+        """
+        if request.intent is Intent.INSTALL:
+            self._release(request)  # a typo is told at once, not when a cloud has answered
+            await self.membership.learn(request.environment, accept_shrink=request.accept_shrink)
+            self.rollouts.fleet_changed(request.environment)
+        return self.plan(request)
 
     def plan(self, request: PlanRequest) -> PlanAnswer:
         """Return the deployment that `request` would be; nothing is changed.
@@ -65,9 +91,11 @@ class Planner:
         if request.plan:
             check_plan(request.plan, policy.limits)
         release = self._release(request)
-        selection = self._select(TargetRequest(request.environment, request.hosts))
+        wanted = TargetRequest(request.environment, request.hosts, request.where)
+        members = self.membership.members(request.environment)
+        selection = select_targets(wanted, members)
         deployment = self._draw_up(request, release, selection, policy)
-        self._remember(deployment.id, selection)
+        self._remember(deployment.id, _Seen(wanted, selection))
         hosts = [host for id_ in selection.hosts if (host := self.roster.get(id_))]
         return PlanAnswer(
             deployment=deployment,
@@ -76,6 +104,7 @@ class Planner:
             not_connected=sorted(host.name for host in hosts if not self.rollouts.is_connected(host.id)),
             running=running_versions(hosts, request.app),
             supersedes=self._under_way(deployment.stream),
+            findings=[*_doubts(self.membership.sources(request.environment)), *_findings(members, selection)],
         )
 
     def take(self, envelope: bytes) -> tuple[Deployment, Selection]:
@@ -84,6 +113,7 @@ class Planner:
         Raises:
             SignalError: not genuine, not allowed, or another deployment came first.
             UnknownName: an environment or host that is not there any more.
+            Blocked: hosts came or went since it was planned.
             UnknownPackage: not what is published.
         """
         claimed = document_in(envelope)
@@ -157,28 +187,27 @@ class Planner:
         # Going back is what one does when things are bad: one host that cannot must not hold up the others.
         everybody = len(selection.hosts) + len(selection.absent)
         return replace(
-            plan, type=Strategy.ALL_AT_ONCE, max_failures=everybody, max_unreachable="100%", auto_rollback=False
+            plan,
+            type=Strategy.ALL_AT_ONCE,
+            max_failures=everybody,
+            max_unreachable="100%",
+            auto_rollback=False,
+            joiners=Joiners.NEW,  # what is in force by then is what everybody else is going away from
         )
 
-    def _select(self, request: TargetRequest) -> Selection:
-        discovered = self.cluster.discovered(request.environment)
-        enrolled = {host.name: host.id for host in self.roster.of(request.environment)}
-        return select_targets(request, discovered, enrolled)
-
     def _selection_of(self, deployment: Deployment) -> Selection:
+        seen, is_way_back = self._seen.get(deployment.id), deployment.intent is Intent.ROLLBACK
+        members = self.membership.members(deployment.environment)
+        if seen and seen.selection.targets == deployment.targets and not is_way_back:
+            selection = select_targets(seen.request, members)
+            refuse_changed(seen.selection, selection)
+            return selection
         if deployment.targets.all:
-            return self._select(TargetRequest(deployment.environment))
-        hosts = [self._enrolled(id_, deployment) for id_ in deployment.targets.hosts]
+            return select_targets(TargetRequest(deployment.environment), members)
+        hosts = dict(_by_id(deployment, members))
         if not hosts:
-            raise NothingMatches("this deployment names no host", hint="Plan it again: 'clarion deploy'.")
-        absent = self._absent.get(deployment.id, [])
-        return Selection(deployment.targets, {host.id: host.name for host in hosts}, absent)
-
-    def _enrolled(self, id_: str, deployment: Deployment) -> Host:
-        host = self.roster.get(id_)
-        if host is None or host.environment != deployment.environment:
-            raise UnknownName(f"host {id_} left {deployment.environment} since this was planned", hint="Plan it again.")
-        return host
+            raise NothingMatches("this deployment names no host that is there", hint="Plan it again: 'clarion deploy'.")
+        return Selection(deployment.targets, hosts, seen.selection.absent if seen else [])
 
     def _check_release(self, deployment: Deployment) -> None:
         release = self.cluster.published(deployment.app, deployment.version, deployment.sha256)
@@ -190,16 +219,34 @@ class Planner:
         newest = self.rollouts.streams.newest(stream)
         return newest.state.deployment.id if newest and not newest.state.status.is_final else None
 
-    def _remember(self, id_: str, selection: Selection) -> None:
-        self._absent[id_] = selection.absent
-        while len(self._absent) > _MAX_REMEMBERED:
-            self._absent.popitem(last=False)
+    def _remember(self, id_: str, seen: _Seen) -> None:
+        self._seen[id_] = seen
+        while len(self._seen) > _MAX_REMEMBERED:
+            self._seen.popitem(last=False)
 
 
 def running_versions(hosts: list[Host], app: str) -> dict[str, int]:
     """Return on how many hosts each version of an app runs, by their own reports."""
     reports = (host.last_report for host in hosts if host.last_report)
     return dict(Counter(running.version for report in reports for running in report.running if running.app == app))
+
+
+def refuse_changed(before: Selection, now: Selection) -> None:
+    """Return if a plan still means whom it meant when a person looked at it.
+
+    Raises:
+        Blocked: hosts came or went, or an agent joined that ids name one by one.
+    """
+    came = {name for key, name in now.servers.items() if key not in before.servers}
+    went = {name for key, name in before.servers.items() if key not in now.servers}
+    if not before.targets.all:
+        came.update(name for id_, name in now.hosts.items() if id_ not in before.hosts)
+    if came or went:
+        moves = [f"{listed(sorted(names))} {verb}" for names, verb in ((came, "came"), (went, "went")) if names]
+        raise Blocked(
+            f"the fleet has changed since this was planned: {', '.join(moves)}",
+            hint="Plan it again: run the same command once more.",
+        )
 
 
 def check_plan(plan: Plan, limits: Limits) -> None:
@@ -233,3 +280,29 @@ def _came_late(deployment: Deployment, due: int) -> StaleSequence:
         f"this is deployment {deployment.seq} of {deployment.stream} where {due} is due: another came first",
         hint="Look at it with 'clarion status', then deploy again.",
     )
+
+
+def _by_id(deployment: Deployment, members: Sequence[Member]) -> Iterator[tuple[str, str]]:
+    """Yield the hosts that a deployment names; a way back does without those that are not there any more."""
+    known = {member.host.id: member.name for member in members if member.host and member.is_expected}
+    for id_ in deployment.targets.hosts:
+        if id_ in known:
+            yield id_, known[id_]
+        elif deployment.intent is not Intent.ROLLBACK:
+            raise UnknownName(f"host {id_} left {deployment.environment} since this was planned", hint="Plan it again.")
+
+
+def _doubts(sources: Sequence[SourceAnswer]) -> Iterator[str]:
+    """Yield why less is known than there may be: a plan that was drawn up all the same has to say so."""
+    for source in sources:
+        if source.trouble:
+            yield f"{source.source} does not answer ({source.trouble}): the {source.hosts} hosts it listed last count"
+        elif source.offered is not None:
+            yield f"{source.source} lists {source.offered} hosts: the {source.hosts} it listed before count"
+
+
+def _findings(members: Sequence[Member], selection: Selection) -> Iterator[str]:
+    meant = {*selection.hosts.values(), *selection.absent}
+    for member in members:
+        if member.name in meant or not member.is_expected:
+            yield from (f"{member.name}: {finding}" for finding in member.findings)

@@ -1,16 +1,18 @@
 """THE LIST: the controller's way from an order to a fleet that runs it.
 
-    discover ─► select_targets ─► accept ─► (admit) ─► sign ─► broadcast ─╮
-        ╰──────────────── record ◄─ decide ◄─ collect ◄───────────────────╯
+    discover ─► match ─► select_targets ─► accept ─► (admit) ─► sign ─► broadcast ─╮
+        ╰─────► follow_fleet ─► record ◄─ decide ◄─ collect ◄──────────────────────╯
 
-1. `discover`        which hosts there should be            discover/, fleet.py
-2. `select_targets`  which of them are meant                select_targets.py
-3. `accept`          what deployers signed                  planning.py
-4. `decide`          what to do next, `admit` whom          decide.py, admit.py
-5. `record`          every action, before it is done        state/log.py
-6. `sign`            what was recorded                      sign.py
-7. `broadcast`       what was signed                        broadcast.py, gateway/
-8. `collect`         what hosts say of it                   collect.py, gateway/
+1. `discover`        which hosts there should be            discovery.py, discover/
+2. `match`           which of them runs which agent         matching.py, membership.py
+3. `select_targets`  which of them are meant                select_targets.py
+4. `accept`          what deployers signed                  planning.py
+5. `follow_fleet`    who came and who went since            follow_fleet.py
+6. `decide`          what to do next, `admit` whom          decide.py, admit.py
+7. `record`          every action, before it is done        state/log.py
+8. `sign`            what was recorded                      sign.py
+9. `broadcast`       what was signed                        broadcast.py, gateway/
+10. `collect`        what hosts say of it                   collect.py, gateway/
 
 One task does all of this, one turn after the other; nothing else changes a deployment.
 """
@@ -20,8 +22,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -30,15 +31,16 @@ from clarion_controller.broadcast import Broadcast, Broadcaster
 from clarion_controller.catch_up import Errand, errand, is_news, is_patient, own_walk
 from clarion_controller.collect import Collected, collect, log_entries, moves, said_in
 from clarion_controller.decide import UNREACHABLE_AFTER, Moment
+from clarion_controller.follow_fleet import follow_fleet
 from clarion_controller.gateway.gateway import Inbound
 from clarion_controller.inbox import Inbox
+from clarion_controller.matching import Member
 from clarion_controller.select_targets import Selection
 from clarion_controller.sign import Signer
 from clarion_controller.state.apply import apply, begin
 from clarion_controller.state.events import (
     AnyEvent,
     DeploymentAccepted,
-    HostAdded,
     HostMoved,
     HostRemoved,
     StatusChanged,
@@ -48,6 +50,7 @@ from clarion_controller.state.roster import Host, Roster
 from clarion_controller.streams import Sent, Streams, Walk
 from clarion_protocol import strict_json
 from clarion_protocol.documents import Deployment, Head, digest_of
+from clarion_protocol.errors import ClarionError
 from clarion_protocol.wire import MAX_STATE_ENVELOPES, Ack, Ask, Down
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
@@ -67,13 +70,14 @@ _Orders = Sequence[_Order]
 class Settings:
     """What rollouts are told once: whose keys sign, what counts as silence (s), what time it is.
 
-    `expects` says whether an environment should have a host of some name: others may join, and are left alone.
+    `members` says who belongs to an environment now; it raises a ClarionError if nobody knows. It is asked when
+    something has changed, not each turn.
     """
 
     signer: Signer
+    members: Callable[[str], Sequence[Member]]
     unreachable_after: float = UNREACHABLE_AFTER
     clock: Callable[[], float] = time.time
-    expects: Callable[[str, str], bool] = lambda environment, name: bool(environment and name)
 
 
 class Rollouts:
@@ -91,7 +95,9 @@ class Rollouts:
         self._heard: dict[str, float] = {}
         self._clocks: dict[str, float] = {}
         self._listening_since = self._last_turn = self._now
-        self._is_reconciled = False
+        # Environments whose deployments are yet to follow their fleet; after a start, all.
+        self._behind = self._all_environments()
+        self._in_doubt: set[str] = set()
 
     @property
     def _now(self) -> float:
@@ -115,8 +121,7 @@ class Rollouts:
         """Listen to what hosts said, decide, do it, answer. THE LIST."""
         now = self._now
         self._note_sleep(now)
-        if not self._is_reconciled:
-            self._reconcile(now)
+        self._follow_fleets(now)
         collected = collect(arrived, self._roster, self._settings.signer.cluster, now)
         self._record_reports(collected, now)
         self._acknowledge(collected)
@@ -128,7 +133,7 @@ class Rollouts:
     def resume(self) -> None:
         """After a start, say again what hosts were told and have not followed, under fresh numbers."""
         now = self._now
-        self._reconcile(now)
+        self._follow_fleets(now)
         for walk in self.streams.walks():
             state = walk.state
             errands = {errand(state, host, now) for host in state.hosts.values()}
@@ -153,6 +158,7 @@ class Rollouts:
             older.state = apply(older.state, *events)
         walk = Walk(begin(deployment, accepted), envelope)
         self.streams.add(walk)
+        self.fleet_changed(deployment.environment)
         self._gateway.broadcast(deployment.environment, envelope)
         self._advance(now)
         self._ring()
@@ -164,47 +170,40 @@ class Rollouts:
         self._advance(self._now)
 
     def host_joined(self, host: Host) -> None:
-        """Bring a new host to what runs in its environment."""
-        now = self._now
-        self._heard[host.id] = now
-        with self._made_up_for():
-            self._add(host, now)
-        self._advance(now)
+        """Have the next turn bring a new host to what runs in its environment."""
+        self._heard[host.id] = self._now
+        self.fleet_changed(host.environment)
 
     def host_left(self, host: Host) -> None:
-        """Expect nothing more of a host that was taken out of the fleet."""
-        left = HostRemoved(at=self._now, host=host.id)
+        """Expect nothing more of a host that was taken out of the roster."""
+        self.fleet_changed(host.environment)
         self._heard.pop(host.id, None)
         self._clocks.pop(host.id, None)
-        with self._made_up_for():
-            self._record([(walk, [left]) for walk in self.streams.walks() if host.id in walk.state.hosts])
+        left = HostRemoved(at=self._now, host=host.id)
+        # At once, also while nobody knows who else belongs to the fleet.
+        self._record([(walk, [left]) for walk in self.streams.walks() if host.id in walk.state.hosts])
         self._advance(self._now)
 
-    @contextmanager
-    def _made_up_for(self) -> Iterator[None]:
-        """Let the next turn make up for what fails here: the roster has it already."""
-        try:
-            yield
-        except Exception:
-            self._is_reconciled = False
-            raise
+    def fleet_changed(self, environment: str) -> None:
+        """Have the next turn bring an environment's deployments in line with who belongs to it."""
+        self._behind.add(environment)
 
-    def _reconcile(self, now: float) -> None:
-        """Make up for what a crash or a full disk cut off between the roster and the deployments."""
-        for environment in self._roster.environments():
-            for host in self._roster.of(environment):
-                self._add(host, now)
-        for walk in self.streams.walks():
-            gone = [id_ for id_ in walk.state.hosts if self._roster.get(id_) is None]
-            self._record([(walk, [HostRemoved(at=now, host=id_) for id_ in gone])])
-        self._is_reconciled = True
+    def _follow_fleets(self, now: float) -> None:
+        """Let who left go and bring in who came; what fails, or nobody knows, is made up for by a later turn."""
+        for environment in sorted(self._behind):
+            try:
+                members = self._settings.members(environment)
+            except ClarionError as error:
+                if environment not in self._in_doubt:
+                    _log.warning("rollout.fleet_unknown", environment=environment, reason=error.message)
+                self._in_doubt.add(environment)
+                continue
+            self._record(follow_fleet(self.streams.of(environment), members, now))
+            self._behind.discard(environment)
+            self._in_doubt.discard(environment)
 
-    def _add(self, host: Host, now: float) -> None:
-        if not self._settings.expects(host.environment, host.name):
-            return
-        added = HostAdded(at=now, host=host.id, name=host.name)
-        walks = [_for_joiner(walks, host) for walks in self.streams.of(host.environment)]
-        self._record([(walk, [added]) for walk in walks if walk])
+    def _all_environments(self) -> set[str]:
+        return self._roster.environments() | {walk.state.deployment.environment for walk in self.streams.walks()}
 
     def is_connected(self, host: str) -> bool:
         """Return whether a host was heard from lately."""
@@ -310,6 +309,8 @@ class Rollouts:
         for walk, events in orders:
             if events:
                 walk.state = apply(walk.state, *events)
+            if any(isinstance(event, StatusChanged) for event in events):
+                self.fleet_changed(walk.state.deployment.environment)  # whoever waited for this
         if batch.events:
             self._ring()
 
@@ -320,17 +321,6 @@ class Rollouts:
 
 def _batch(orders: _Orders) -> Batch:
     return Batch([(walk.state.deployment.id, event) for walk, events in orders for event in events])
-
-
-def _for_joiner(walks: Sequence[Walk], host: Host) -> Walk | None:
-    """Return the deployment of a stream that a host which joined after it is still to be brought to."""
-    if any(host.id in walk.state.hosts for walk in walks):
-        return None
-    for walk in walks:
-        state = walk.state
-        if state.deployment.targets.all and state.is_open and not state.is_halted:
-            return walk if host.joined_at >= state.accepted_at else None
-    return None
 
 
 def _passed_on(walk: Walk, accepted: DeploymentAccepted, reason: str) -> list[AnyEvent]:

@@ -4,7 +4,7 @@
 2. open the state      migrate, replay
 3. bind everything     the API's socket, the package port, the gateway's ports, the join port
 4. say READY           only now, when every port answers
-5. run                 rollouts, API, packages, fresh metadata
+5. run                 rollouts, discovery, API, packages, fresh metadata
 6. stop                in the opposite order; what hosts send meanwhile they send again
 """
 
@@ -99,6 +99,7 @@ async def running(home: Path, api: Path) -> AsyncIterator[Running]:
         ]
         tasks = [
             asyncio.create_task(desk.rollouts.run(inbox), name="rollouts"),
+            asyncio.create_task(desk.discovery.run(desk.rollouts.fleet_changed), name="discovery"),
             asyncio.create_task(_keep_fresh(cluster), name="metadata"),
             asyncio.create_task(servers[0].serve(sockets=[api_socket]), name="api"),
             asyncio.create_task(servers[1].serve(sockets=[package_socket]), name="packages"),
@@ -154,7 +155,7 @@ async def _end(servers: Sequence[_Server], tasks: Sequence[asyncio.Task[None]]) 
     for server in servers:
         server.should_exit = True
     for task in tasks:
-        if task.get_name() in ("rollouts", "metadata"):
+        if task.get_name() in ("rollouts", "discovery", "metadata"):
             task.cancel()
     await asyncio.wait(tasks, timeout=2 * SHUTDOWN_GRACE)
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from clarion_controller.discovered import Discovered
 from clarion_controller.gateway.enrol import Invitation
 from clarion_controller.gateway.gateway import Inbound
+from clarion_controller.matching import Member, match
 from clarion_controller.rollout import Rollouts, Settings
 from clarion_controller.select_targets import Selection, TargetRequest, select_targets
 from clarion_controller.sign import Signer
@@ -25,7 +27,7 @@ from clarion_controller.streams import Walk
 from clarion_protocol import strict_json
 from clarion_protocol.documents import Deployment, Head, Plan, Progress, ReleaseRef, Report, Running, Signal
 from clarion_protocol.dsse import parse
-from clarion_protocol.errors import SignalError
+from clarion_protocol.errors import ClarionError, SignalError
 from clarion_protocol.invite import JoinRequest, hash_secret, new_secret
 from clarion_protocol.keys import SigningKey
 from clarion_protocol.policy import Policy
@@ -218,7 +220,9 @@ class FakeFleet:
             deployers=[self.deployer.public_hex], signals=[signal_key.public_hex], beacons=[beacon_key.public_hex],
         )  # fmt: skip
         signer = Signer(CLUSTER, signal_key, beacon_key)
-        self.settings = Settings(signer, unreachable_after, self.clock)
+        self.settings = Settings(signer, self.members, unreachable_after, self.clock)
+        self.listed: dict[str, Discovered] | None = None
+        self.trouble: ClarionError | None = None
         self.folder = folder
         self.hosts: dict[str, FakeHost] = {}
         self.broadcasts: list[bytes] = []
@@ -236,6 +240,34 @@ class FakeFleet:
         self.log = StateLog(database)
         self.roster = Roster(database, self.log, self.clock)
         self.rollouts = Rollouts(self.settings, self.log, self.roster, self)
+
+    def members(self, environment: str) -> list[Member]:
+        """Return who belongs to the environment, as a source would have it that lists what `listed` says."""
+        if self.trouble:
+            raise self.trouble
+        discovered = None if self.listed is None else list(self.listed.values())
+        return match(discovered, self.roster.of(environment))
+
+    def list_all(self) -> None:
+        """Have a source list everybody who is enrolled, from now on."""
+        self.listed = {}
+        for host in self.hosts.values():
+            self.appear(host.name)
+
+    def appear(self, name: str) -> None:
+        """Have the source list a server."""
+        assert self.listed is not None
+        self.listed[name] = Discovered(name=name, source="aws")
+        self.rollouts.fleet_changed(ENVIRONMENT)
+
+    def vanish(self, name: str) -> None:
+        """Terminate a server: it falls silent, and the source lists it no more."""
+        assert self.listed is not None
+        self.listed.pop(name, None)
+        for host in self.hosts.values():
+            if host.name == name:
+                host.faults.is_dead = True
+        self.rollouts.fleet_changed(ENVIRONMENT)
 
     def named(self, name: str) -> FakeHost:
         """Return the host of that name."""
@@ -275,8 +307,7 @@ class FakeFleet:
 
     def deploy(self, version: str = "1.1.0", names: list[str] | None = None, **plan: object) -> Walk:
         """Plan, sign and accept a deployment."""
-        enrolled = {host.name: host.id for host in self.roster.of(ENVIRONMENT)}
-        selection = select_targets(TargetRequest(ENVIRONMENT, names), None, enrolled)
+        selection = select_targets(TargetRequest(ENVIRONMENT, names), self.members(ENVIRONMENT))
         return self.accept(self.document(version, selection, Plan(**plan)), selection)  # type: ignore[arg-type]
 
     def deploy_with(self, plan: Plan, version: str = "1.1.0") -> Walk:

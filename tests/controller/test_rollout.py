@@ -330,10 +330,11 @@ def test_after_a_restart_what_is_outstanding_is_said_again(tmp_path: Path) -> No
 
 
 def test_a_join_that_a_full_disk_cut_off_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enrolled, but the deployments could not be told: the next turn tells them, and needs no restart."""
+    """Enrolled, but the deployments could not be told: a later turn tells them, and needs no restart."""
     fleet = fleet_of(tmp_path, 2)
     walk = fleet.run(fleet.deploy())
     fleet.step()
+    joiner = fleet.join("web-0003")
 
     def fill(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -341,8 +342,7 @@ def test_a_join_that_a_full_disk_cut_off_is_made_up_for(tmp_path: Path, monkeypa
     with monkeypatch.context() as disk:
         disk.setattr(fleet.rollouts, "_write", fill)
         with pytest.raises(OSError, match="No space"):
-            fleet.join("web-0003")
-    joiner = fleet.named("web-0003")
+            fleet.rollouts.turn([])
     fleet.run(walk, until=lambda: joiner.status is HostStatus.COMMITTED, limit=200)
 
 

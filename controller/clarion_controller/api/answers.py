@@ -155,7 +155,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The deployment that would be, for a deployer to check and sign; on which hosts it would act, and what it ends.
 
-    `supersedes` is the id of the deployment that is under way there now.
+    `supersedes` is the id of the deployment that is under way there now; `findings` are sentences about sources that
+    do not answer and hosts that do not fit together.
     """
 
     deployment: Deployment
@@ -164,6 +165,7 @@ class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
     not_connected: list[str] = []
     running: dict[str, int] = {}
     supersedes: str | None = None
+    findings: list[str] = []
 
 
 class HostProgress(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,12 +23,14 @@ from clarion_controller.api.answers import (
     LogAnswer,
     PlanAnswer,
     PlanRequest,
+    SourceAnswer,
     StreamAnswer,
 )
 from clarion_controller.api.errors import answer_clarion, answer_database, answer_fault, answer_http
 from clarion_controller.api.orders import abort, pause, resume
 from clarion_controller.api.views import Views
 from clarion_controller.cluster import Cluster
+from clarion_controller.discovery import Discovery
 from clarion_controller.fleet import unknown
 from clarion_controller.history import History
 from clarion_controller.inviting import Inviter
@@ -58,6 +60,7 @@ class Desk:
     planner: Planner
     inviter: Inviter
     views: Views
+    discovery: Discovery
     revoke: Callable[[Host], None]
 
 
@@ -82,6 +85,12 @@ async def hosts(desk: TheDesk, environment: Asked = None, app: Asked = None) -> 
     return [host for host in found if app is None or any(running.app == app for running in host.running)]
 
 
+@get("/v1/sources")
+async def sources(desk: TheDesk, environment: Asked = None) -> list[SourceAnswer]:
+    """List the sources of hosts, how many each lists, and what is wrong with it."""
+    return [source for each in _environments(desk, environment) for source in desk.discovery.sources(each)]
+
+
 @delete("/v1/hosts/{name:str}", status_code=200)
 async def revoke_host(desk: TheDesk, name: FromPath[str], environment: FromQuery[str]) -> HostAnswer:
     """Shut a host out; what runs there goes on running."""
@@ -104,7 +113,7 @@ async def invite(desk: TheDesk, data: JSONBody[InviteRequest]) -> InviteAnswer:
 @post("/v1/plan", status_code=200)
 async def plan(desk: TheDesk, data: JSONBody[PlanRequest]) -> PlanAnswer:
     """Draw a deployment up."""
-    return desk.planner.plan(data)
+    return await desk.planner.plan_afresh(data)
 
 
 @post("/v1/deployments", status_code=200)
@@ -181,7 +190,7 @@ def create_app(desk: Desk) -> Litestar:
         return desk
 
     return Litestar(
-        [fleet, hosts, revoke_host, invite, plan, order, deployments, deployment, give_order, logs, status],
+        [fleet, hosts, sources, revoke_host, invite, plan, order, deployments, deployment, give_order, logs, status],
         dependencies={"desk": Provide(the_desk)},
         exception_handlers={
             ClarionError: answer_clarion,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, HostProgress, LogAnswer, StreamAnswer
 from clarion_controller.catch_up import own_walk
-from clarion_controller.cluster import Cluster
 from clarion_controller.explain import why, wrong_clock
 from clarion_controller.history import GOOD, History
+from clarion_controller.matching import Member
+from clarion_controller.membership import Membership
 from clarion_controller.planning import running_versions
 from clarion_controller.rollout import Rollouts
 from clarion_controller.state.rollout_state import HostState, RolloutState
@@ -29,7 +30,7 @@ from clarion_protocol.words import DeploymentStatus, HostStatus, Stage
 class Views:
     """Shows what the controller knows."""
 
-    cluster: Cluster
+    membership: Membership
     rollouts: Rollouts
     roster: Roster
     history: History
@@ -59,34 +60,42 @@ class Views:
         )
 
     def hosts(self, environment: str) -> list[HostAnswer]:
-        """Return every host that there is or should be in an environment, by name."""
-        enrolled = self.roster.of(environment)
-        discovered = self.cluster.discovered(environment)
-        expected = {host.name for host in (enrolled if discovered is None else discovered)}
-        missing = expected - {host.name for host in enrolled}
-        answers = [self.host(host, is_discovered=host.name in expected) for host in enrolled]
-        answers += [
-            HostAnswer(name=name, environment=environment, is_discovered=True, is_enrolled=False, is_connected=False)
-            for name in missing
-        ]
-        return sorted(answers, key=lambda host: host.name)
+        """Return every host that there is or should be in an environment, by name.
 
-    def host(self, host: Host, *, is_discovered: bool = True) -> HostAnswer:
+        Raises:
+            UnknownName: no such environment.
+        """
+        return [self._member(environment, member) for member in self.membership.members(environment)]
+
+    def host(self, host: Host) -> HostAnswer:
         """Return one enrolled host."""
-        report = host.last_report
+        members = self.membership.members(host.environment)
+        member = next((each for each in members if each.host and each.host.id == host.id), Member(host.name, host))
+        return self._member(host.environment, member)
+
+    def _member(self, environment: str, member: Member) -> HostAnswer:
+        server, host = member.server, member.host
+        report = host.last_report if host else None
         return HostAnswer(
-            name=host.name,
-            environment=host.environment,
-            id=host.id,
-            groups=list(host.groups),
-            is_discovered=is_discovered,
-            is_enrolled=True,
-            is_connected=self.rollouts.is_connected(host.id),
-            last_seen=host.last_seen,
-            clock=wrong_clock(self.rollouts.clock_off(host.id)),
+            name=member.name,
+            environment=environment,
+            id=host.id if host else None,
+            groups=list(member.groups),
+            source=server.source if server else "",
+            instance=member.instance,
+            zone=member.zone,
+            state=server.state if server else "",
+            tags=dict(member.tags),
+            addresses=list(server.addresses) if server else [],
+            is_discovered=member.is_expected,
+            is_enrolled=host is not None,
+            is_connected=host is not None and self.rollouts.is_connected(host.id),
+            last_seen=host.last_seen if host else None,
+            clock=wrong_clock(self.rollouts.clock_off(host.id)) if host else "",
             facts=report.facts if report else None,
             running=report.running if report else [],
-            drift=self._drift(host),
+            drift=self._drift(host) if host else [],
+            findings=list(member.findings),
         )
 
     def stream(self, walks: Sequence[Walk]) -> StreamAnswer:

@@ -6,6 +6,7 @@ how a restarted controller goes on.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import singledispatch
 
 from msgspec.structs import replace
@@ -50,34 +51,50 @@ def begin(deployment: Deployment, accepted: DeploymentAccepted) -> RolloutState:
 def apply(state: RolloutState, *events: AnyEvent) -> RolloutState:
     """Return the state after `events`, in their order."""
     # One copy for a whole batch: a copy of 5,000 hosts for each of their reports would be quadratic.
-    hosts = dict(state.hosts)
-    state = replace(state, hosts=hosts)
+    parts = _Parts(dict(state.hosts), dict(state.gone), dict.fromkeys(state.absent))
+    state = replace(state, hosts=parts.hosts, gone=parts.gone)
     for event in events:
-        state = replace(_fold(event, state, hosts), revision=state.revision + 1)
-    return state
+        state = replace(_fold(event, state, parts), revision=state.revision + 1)
+    return replace(state, absent=tuple(parts.absent))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Who has a part in a deployment, to be changed in place: those in it, those that left, those without agent."""
+
+    hosts: dict[str, HostState]
+    gone: dict[str, HostState]
+    absent: dict[str, None]
+
+    def fill(self, *names: str) -> None:
+        """Count names without agent no more."""
+        for name in names:
+            self.absent.pop(name, None)
 
 
 @singledispatch
-def _fold(event: AnyEvent, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
-    """Change `hosts` in place and return the state with everything else changed."""
+def _fold(event: AnyEvent, state: RolloutState, parts: _Parts) -> RolloutState:
+    """Change `parts` in place and return the state with everything else changed."""
     raise TypeError(f"{event!r} does not happen to a deployment that was accepted")
 
 
 @_fold.register
-def _(event: Signalled, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
+def _(event: Signalled, state: RolloutState, parts: _Parts) -> RolloutState:
     for id_ in event.hosts:
-        if host := hosts.get(id_):
+        if host := parts.hosts.get(id_):
             until = event.until if event.verb is Verb.LEASE else host.lease_until
-            hosts[id_] = replace(host, told=event.verb, lease_until=until)
+            parts.hosts[id_] = replace(host, told=event.verb, lease_until=until)
     return state
 
 
 @_fold.register
-def _(event: HostMoved, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
-    host = hosts.get(event.host)
+def _(event: HostMoved, state: RolloutState, parts: _Parts) -> RolloutState:
+    # Of one that left, only its part is kept up to date: nothing that it does moves this deployment.
+    place = parts.hosts if event.host in parts.hosts else parts.gone
+    host = place.get(event.host)
     if host is None:
         return state
-    hosts[event.host] = replace(
+    place[event.host] = replace(
         host,
         status=event.status,
         reason=event.reason,
@@ -87,71 +104,72 @@ def _(event: HostMoved, state: RolloutState, hosts: dict[str, HostState]) -> Rol
         moves=host.moves + 1,
         lost_as=None,
     )
-    return replace(state, moved_at=event.at)
+    return replace(state, moved_at=event.at) if place is parts.hosts else state
 
 
 @_fold.register
-def _(event: HostLost, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
-    if (host := hosts.get(event.host)) and not host.is_lost:
-        unreachable = HostStatus.UNREACHABLE
-        hosts[event.host] = replace(host, status=unreachable, reason=event.reason, since=event.at, lost_as=host.status)
+def _(event: HostLost, state: RolloutState, parts: _Parts) -> RolloutState:
+    if (host := parts.hosts.get(event.host)) and not host.is_lost:
+        parts.hosts[event.host] = replace(
+            host, status=HostStatus.UNREACHABLE, reason=event.reason, since=event.at, lost_as=host.status
+        )
     return state
 
 
 @_fold.register
-def _(event: HostBack, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
-    if (host := hosts.get(event.host)) and host.lost_as is not None:
+def _(event: HostBack, state: RolloutState, parts: _Parts) -> RolloutState:
+    if (host := parts.hosts.get(event.host)) and host.lost_as is not None:
         # An unused lease that has run out: the host waits for another.
         is_void = host.lost_as is HostStatus.STAGED and host.had_lease and event.at >= host.lease_until
         told = Verb.STAGE if is_void else host.told
-        hosts[event.host] = replace(
+        parts.hosts[event.host] = replace(
             host, status=host.lost_as, reason="it is back", since=event.at, lost_as=None, told=told
         )
     return state
 
 
 @_fold.register
-def _(event: HostAdded, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
-    hosts[event.host] = HostState(name=event.name, since=event.at)
-    return _without(state, {event.name, event.fills})
-
-
-@_fold.register
-def _(event: HostRemoved, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
-    hosts.pop(event.host, None)
+def _(event: HostAdded, state: RolloutState, parts: _Parts) -> RolloutState:
+    before = parts.gone.pop(event.host, None)
+    parts.hosts[event.host] = before or HostState(name=event.name, since=event.at)
+    parts.fill(event.name, event.fills)
     return state
 
 
 @_fold.register
-def _(event: AbsentGone, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
-    return _without(state, set(event.names))
+def _(event: HostRemoved, state: RolloutState, parts: _Parts) -> RolloutState:
+    if host := parts.hosts.pop(event.host, None):
+        parts.gone[event.host] = host
+    return state
 
 
 @_fold.register
-def _(event: Halted, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
+def _(event: AbsentGone, state: RolloutState, parts: _Parts) -> RolloutState:
+    parts.fill(*event.names)
+    return state
+
+
+@_fold.register
+def _(event: Halted, state: RolloutState, parts: _Parts) -> RolloutState:
     return replace(state, halt=event.reason)
 
 
 @_fold.register
-def _(event: Paused, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
+def _(event: Paused, state: RolloutState, parts: _Parts) -> RolloutState:
     reason = f"paused by {event.actor or 'an operator'}"
     return replace(state, status=DeploymentStatus.PAUSED, reason=reason, paused_at=event.at)
 
 
 @_fold.register
-def _(event: Resumed, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
+def _(event: Resumed, state: RolloutState, parts: _Parts) -> RolloutState:
     stood = event.at - state.paused_at if state.paused_at is not None else 0.0
     moved_at = state.moved_at + stood
     return replace(state, status=DeploymentStatus.RUNNING, reason="", paused_at=None, moved_at=moved_at)
 
 
 @_fold.register
-def _(event: StatusChanged, state: RolloutState, hosts: dict[str, HostState]) -> RolloutState:
+def _(event: StatusChanged, state: RolloutState, parts: _Parts) -> RolloutState:
     finished = event.at if event.status.is_final else None
     return replace(
         state, status=event.status, reason=event.reason, finished=finished, moved_at=event.at, paused_at=None
     )
-
-
-def _without(state: RolloutState, names: set[str]) -> RolloutState:
-    return replace(state, absent=tuple(name for name in state.absent if name not in names))

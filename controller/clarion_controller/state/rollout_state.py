@@ -83,13 +83,17 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment's walk: its hosts by id, the names without agent, and why it is as it is."""
+    """One deployment's walk: its hosts by id, the names without agent, and why it is as it is.
+
+    `gone` is what those did who have left the fleet: they count no more, and go on where they were if they come back.
+    """
 
     deployment: Deployment
     digest: str
     accepted_at: float
     hosts: Mapping[str, HostState]
     absent: tuple[str, ...] = ()
+    gone: Mapping[str, HostState] = {}
     actor: str = ""
     status: DeploymentStatus = DeploymentStatus.RUNNING
     reason: str = ""
@@ -113,6 +117,12 @@ class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
     def is_open(self) -> bool:
         """Whether hosts are still brought to this release: it runs, or is done and may have stragglers."""
         return self.status in _OPEN
+
+    @property
+    def failed(self) -> list[HostState]:
+        """The parts of the hosts that failed, by name; also of those that were taken away for it, by an autoscaler."""
+        parts = [*self.hosts.values(), *self.gone.values()]
+        return sorted((part for part in parts if part.has_failed), key=lambda part: part.name)
 
     @property
     def has_begun_to_switch(self) -> bool:
