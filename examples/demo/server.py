@@ -41,6 +41,8 @@ state_dir = "{folder}/agent"
 apps_root = "{apps}"
 service_manager = "supervisord"
 disk_reserve = "1MB"
+# Three servers share one machine here, which may be one of a cloud.
+cloud = "none"
 
 [supervisord]
 socket = "{folder}/supervisor.sock"

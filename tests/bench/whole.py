@@ -58,6 +58,7 @@ apps_root = "{0}/srv"
 service_manager = "supervisord"
 sandbox = "reduced"
 disk_reserve = "1MB"
+cloud = "none"
 """
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.metadata_service import metadata_service
 from tests.stores import Cluster, cluster_in, serving
 
 from clarion_agent.cli import run
@@ -19,8 +20,9 @@ from clarion_agent.config import Config
 from clarion_agent.daemon import first_refresh
 from clarion_agent.floors import FloorFiles
 from clarion_agent.identity import load_identity
+from clarion_agent.net import instance, metadata_http
 from clarion_agent.net import join_talk as module
-from clarion_agent.net.applicant import Wish
+from clarion_agent.net.applicant import Applicant, Wish
 from clarion_agent.net.join import join
 from clarion_agent.packages import PackageBook
 from clarion_controller.gateway.enrol import Invitation, JoinPort, JoinPortSettings
@@ -43,6 +45,7 @@ class World:
     uses: int = 1
     lies: dict[str, object] = field(default_factory=dict)
     admitted: dict[str, Admission] = field(default_factory=dict)
+    instances: list[str] = field(default_factory=list)
     delay: float = 0.0
     port: int = 0
 
@@ -77,6 +80,7 @@ class World:
             if not self.uses:
                 raise JoinRefused("this token is used up", hint="Run 'clarion hosts invite' for a new one.")
             self.uses -= 1
+            self.instances.append(request.instance)
             self.admitted[request.transport_key] = self._admission(request, invitation)
         return self.admitted[request.transport_key]
 
@@ -116,14 +120,14 @@ def world(cluster: Cluster) -> Iterator[World]:
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """Return a host's configuration."""
-    return Config(state_dir=str(tmp_path / "state"), apps_root=str(tmp_path / "srv"))
+    return Config(state_dir=str(tmp_path / "state"), apps_root=str(tmp_path / "srv"), cloud="none")
 
 
 @pytest.fixture
 def config_file(tmp_path: Path, config: Config) -> Path:
     """Return the same as a file."""
     path = tmp_path / "agent.toml"
-    path.write_text(f'state_dir = "{config.state_dir}"\napps_root = "{config.apps_root}"\n')
+    path.write_text(f'state_dir = "{config.state_dir}"\napps_root = "{config.apps_root}"\ncloud = "none"\n')
     return path
 
 
@@ -131,6 +135,7 @@ def config_file(tmp_path: Path, config: Config) -> Path:
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait between attempts."""
     monkeypatch.setattr(module, "PAUSES", (0.05, 0.05))
+    monkeypatch.setattr(instance, "PAUSES", (0.0,))
 
 
 def attempt(world: World, config: Config, **changes: object) -> None:
@@ -317,3 +322,121 @@ def test_an_invitation_is_not_changed_by_reading_it(world: World) -> None:
     stolen = invitation.secret_hash
     assert stolen != world.secret
     assert hash_secret(stolen) != stolen
+
+
+AWS = "aws:i-0123456789abcdef0"
+
+
+@pytest.fixture
+def in_aws(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the host one of AWS."""
+    config_file.write_text(config_file.read_text().replace('"none"', '"aws"'))
+    with metadata_service("aws", AWS.partition(":")[2]) as service:
+        monkeypatch.setattr(metadata_http, "SERVICE", service.server_address)
+        yield
+
+
+@pytest.mark.usefixtures("in_aws")
+def test_a_server_of_a_cloud_says_which_one_it_is(world: World, config: Config, config_file: Path) -> None:
+    """The controller is told, under the proof, and the host remembers it for good."""
+    assert run(["join", world.token().text(), "--config", str(config_file)]) == 0
+    assert world.instances == [AWS]
+    assert load_identity(config.state).record.instance == AWS
+
+
+def test_a_server_that_does_not_learn_who_it_is_does_not_join(
+    world: World, config_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It uses nothing of the token, says why and what to do, and the code lets the unit try again."""
+    config_file.write_text(config_file.read_text().replace('"none"', '"aws"'))
+    monkeypatch.setattr(metadata_http, "SERVICE", ("127.0.0.1", 1))
+    assert run(["join", world.token().text(), "--config", str(config_file)]) == 1
+    said = capsys.readouterr().err
+    assert "metadata service of AWS" in said
+    assert 'cloud = "none"' in said
+    assert world.uses == 1
+
+
+def test_an_image_of_a_join_that_broke_off_makes_new_keys_on_each_server(world: World, config: Config) -> None:
+    """Its keys would be in every server made of it; on the same server they are used again."""
+    keys = [
+        Applicant.of(config.state, world.invite, Wish(instance=each)).transport.public
+        for each in (AWS, AWS, "aws:i-0fedcba9876543210")
+    ]
+    assert keys[0] == keys[1]
+    assert keys[0] != keys[2]
+
+
+@pytest.fixture
+def token_file(world: World, tmp_path: Path) -> Path:
+    """Return a file with a token, as an image or cloud-init leaves it."""
+    path = tmp_path / "join.token"
+    path.write_text(world.token().text() + "\n")
+    path.chmod(0o600)
+    return path
+
+
+def test_a_token_in_a_file_is_deleted_once_it_is_used(
+    token_file: Path, config: Config, config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is a secret; on a second boot the same command finds a host that has joined, and that is fine."""
+    arguments = ["join", "--token-file", str(token_file), "--config", str(config_file)]
+    assert run(arguments) == 0
+    assert not token_file.exists()
+    assert load_identity(config.state).record.name == "web-1"
+    capsys.readouterr()
+    token_file.write_text("put here again")
+    for _ in range(2):
+        assert run(arguments) == 0
+        assert "has joined a cluster already" in capsys.readouterr().out
+        assert not token_file.exists()
+
+
+def test_a_token_in_a_file_stays_until_it_is_used(world: World, token_file: Path, config_file: Path) -> None:
+    """While the controller is away nothing is lost; the code says that another attempt may help, or that none will."""
+    arguments = ["join", "--token-file", str(token_file), "--config", str(config_file)]
+    url, world.package_url = world.package_url, "http://127.0.0.1:1"
+    assert run(arguments) == 1
+    assert token_file.exists()
+    [key] = world.admitted
+    world.admitted[key] = msgspec.structs.replace(world.admitted[key], package_url=url)
+    assert run(arguments) == 0
+    assert not token_file.exists()
+
+
+def test_a_refused_token_in_a_file_is_not_tried_again(world: World, token_file: Path, config_file: Path) -> None:
+    """Code 2 tells the unit so; the file stays for whoever looks into it."""
+    world.uses = 0
+    assert run(["join", "--token-file", str(token_file), "--config", str(config_file)]) == 2
+    assert token_file.exists()
+
+
+def test_a_token_that_others_may_read_is_pointed_out(
+    token_file: Path, config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is used all the same: a server that stays out helps nobody."""
+    token_file.chmod(0o644)
+    assert run(["join", "--token-file", str(token_file), "--config", str(config_file)]) == 0
+    assert f"warning: others than root may read {token_file}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "No such file"), ("", "not a whole join token"), ("x" * 10_000, "not a whole")]
+)
+def test_a_file_without_a_token_is_told(
+    content: str | None, said: str, tmp_path: Path, config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the command that makes one."""
+    path = tmp_path / "join.token"
+    if content is not None:
+        path.write_text(content)
+    assert run(["join", "--token-file", str(path), "--config", str(config_file)]) == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert "clarion hosts invite" in message
+
+
+def test_a_token_comes_from_one_place(config_file: Path, world: World) -> None:
+    """Both at once is a mistake, and so is neither."""
+    for words in ([], [world.token().text(), "--token-file", "/nowhere"]):
+        assert run(["join", *words, "--config", str(config_file)]) == 2
