@@ -16,6 +16,11 @@ from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, Cloud
 
 ACTION = "Microsoft.ResourceGraph/resources/read"
 
+# The SDK's chain of credentials tells of a network that does not work in words only.
+_UNREACHABLE = re.compile(
+    r"NewConnectionError|NameResolutionError|ProxyError|SSLError|RemoteDisconnected|[Tt]imed? ?out"
+)
+
 
 @dataclass(frozen=True)
 class _Said:
@@ -48,6 +53,21 @@ _SIGN_IN = _Said(
     "Give the controller a managed identity with the role Reader, set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
     "AZURE_CLIENT_SECRET, or run 'az login' as its user.",
 )
+_SIGN_IN_SILENT = _Said(
+    CloudUnavailable,
+    "the address where Azure signs in does not answer; tried {tried}",
+    "Check the controller's way out: DNS, routes, HTTPS_PROXY. It is asked again later.",
+)
+_UNTRUSTED = _Said(
+    CloudUnavailable,
+    "the certificate of what answers for Azure is not trusted",
+    "If a proxy opens TLS here, name its CA in REQUESTS_CA_BUNDLE; else somebody is in between.",
+)
+_PROXY = _Said(
+    CloudUnavailable,
+    "the proxy on the way to Azure does not let us through",
+    "Check HTTPS_PROXY and NO_PROXY of the controller.",
+)
 _THROTTLED = _Said(
     CloudUnavailable,
     "Azure asks for patience: too many questions to Resource Graph ({name})",
@@ -77,7 +97,10 @@ _BY_NAME: dict[str, _Said] = {
     **dict.fromkeys(["RateLimiting", "429"], _THROTTLED),
     **dict.fromkeys(["5xx"], _BROKEN),
     **dict.fromkeys(["DecodeError", "DeserializationError", "HttpResponseError"], _NONSENSE),
+    "SignInUnreachable": _SIGN_IN_SILENT,
     **dict.fromkeys(["CredentialUnavailableError", "ClientAuthenticationError"], _SIGN_IN),
+    "SSLError": _UNTRUSTED,
+    "ProxyError": _PROXY,
     **dict.fromkeys(["ServiceRequestError", "ServiceResponseError"], _SILENT),
 }
 
@@ -109,7 +132,10 @@ def _names(error: Exception) -> Iterator[str]:
         yield str(status)
         if status >= 500:
             yield "5xx"
-    yield from (kind.__name__ for kind in type(error).__mro__)
+    if _UNREACHABLE.search(str(error)) and "Credential" in str(error):
+        yield "SignInUnreachable"
+    for part in (getattr(error, "inner_exception", None), error):
+        yield from (kind.__name__ for kind in type(part).__mro__)
 
 
 def _codes(said: Any) -> Iterator[str]:
@@ -121,6 +147,7 @@ def _codes(said: Any) -> Iterator[str]:
 
 
 def _tried(error: Exception) -> str:
-    """Return the names of the credentials that were tried, as the SDK lists them."""
-    found = re.findall(r"^\t(\w+)Credential:", str(error), re.MULTILINE)
-    return ", ".join(dict.fromkeys(found)) or "the SDK's own chain"
+    """Return which credentials were tried, as the SDK lists them, with the codes of Microsoft Entra."""
+    lines = re.findall(r"^\t(\w+)Credential:(.*)", str(error), re.MULTILINE)
+    codes = [(name, re.search(r"AADSTS\d+", said)) for name, said in lines]
+    return ", ".join(f"{name} ({code.group()})" if code else name for name, code in codes) or "the SDK's own chain"

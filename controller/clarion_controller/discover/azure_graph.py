@@ -113,7 +113,5 @@ def _errors() -> tuple[type[Exception], ...]:
 def _asked_to_wait(error: Exception) -> float:
     """Return for how many seconds Azure asks for patience, 0 if it does not say."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    try:
-        return float(headers.get("Retry-After", 0))
-    except ValueError:
-        return 0.0
+    seconds = headers.get("Retry-After", "")
+    return float(seconds) if seconds.isdecimal() else 0.0
