@@ -29,6 +29,16 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert loaded.sign_key.public_hex == identity.sign_key.public_hex
 
 
+def test_a_record_from_before_instances_is_loaded(tmp_path: Path) -> None:
+    """An agent that is brought up to date does not have to join again."""
+    an_identity().save(tmp_path)
+    path = tmp_path / FOLDER / "record.json"
+    old = path.read_bytes().replace(b'"instance":"",', b"")
+    path.write_bytes(old)
+
+    assert load_identity(tmp_path).record.instance == ""
+
+
 def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     """The folder is 0700, its files are 0600."""
     an_identity().save(tmp_path)

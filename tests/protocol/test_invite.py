@@ -111,6 +111,7 @@ def test_the_proof_covers_challenge_and_request() -> None:
                 "invite": "2" * 32,
                 "name": "web-2",
                 "hostname": "web-2",
+                "instance": "gcp:2",
                 "sign_key": "f" * 64,
                 "transport_key": "f" * 64,
             }.items()

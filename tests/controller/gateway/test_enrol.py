@@ -181,6 +181,8 @@ ATTACKS: dict[str, Attack] = {
     "a signing key of low order": lambda make: make(changes={"sign_key": LOW_ORDER_SIGN}).join(),
     "a transport key of low order": lambda make: make(changes={"transport_key": LOW_ORDER_TRANSPORT}).join(),
     "a path as a name": lambda make: make(name="../../etc/passwd").join(),
+    "an instance of no cloud": lambda make: make(changes={"instance": "moon:1"}).join(),
+    "an instance with a line break": lambda make: make(changes={"instance": "gcp:1\n"}).join(),
     "an empty name": lambda make: make(name="").join(),
     "a name that would break a log line": lambda make: make(name="web\n1").join(),
     "a proof without a challenge": lambda make: make().say(
@@ -251,6 +253,14 @@ def test_an_expired_token_says_so_only_to_its_holder(newcomer_of: NewcomerOf, bo
     book.invitations[INVITE] = replace(INVITATION, expires=NOW - 60)
     assert b"expired 60 s ago" in newcomer_of().join()[1]
     assert b"expired" not in newcomer_of(secret=new_secret()).join()[1]
+
+
+def test_a_withdrawn_token_says_so_only_to_its_holder(newcomer_of: NewcomerOf, book: Book) -> None:
+    """Also one that has not expired and has uses left."""
+    book.invitations[INVITE] = replace(INVITATION, withdrawn_at=NOW - 60)
+    assert b"withdrawn 60 s ago" in newcomer_of().join()[1]
+    assert b"withdrawn" not in newcomer_of(secret=new_secret()).join()[1]
+    assert not book.hosts
 
 
 def test_a_flood_of_requests_is_cut_off_and_the_port_recovers(
