@@ -75,13 +75,18 @@ def _problem_in(values: dict[str, Any], kind: type) -> str | None:
 
 
 def _at(values: Any, key: Key) -> Any:
-    return _at(values[key[0]], key[1:]) if key else values
+    if not key:
+        return values
+    return _at(values[int(key[0])] if isinstance(values, list) else values[key[0]], key[1:])
 
 
-def _only(values: dict[str, Any], key: Key, name: str) -> dict[str, Any]:
+def _only(values: Any, key: Key, name: str) -> Any:
     """Return `values` with only the entry `name` in the mapping at `key`."""
     if not key:
         return {name: values[name]}
+    if isinstance(values, list):
+        place = int(key[0])
+        return [*values[:place], _only(values[place], key[1:], name), *values[place + 1 :]]
     return {**values, key[0]: _only(values[key[0]], key[1:], name)}
 
 
@@ -160,7 +165,7 @@ def line_of(text: str, key: Sequence[str]) -> int | None:
     table: Key = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            table = _names(header[1])
+            table = _numbered(_names(header[1]), counts)
             if line.lstrip().startswith("[["):
                 counts[table] = counts.get(table, -1) + 1
                 table = (*table, str(counts[table]))
@@ -172,6 +177,16 @@ def line_of(text: str, key: Sequence[str]) -> int | None:
         if written == tuple(key[: len(written)]) and len(written) > best[0]:
             best = (len(written), number)
     return best[1]
+
+
+def _numbered(table: Key, counts: dict[Key, int]) -> Key:
+    """Return the name of a table below arrays of tables with the number of the entry that it belongs to in each."""
+    found: Key = ()
+    for part in table[:-1]:
+        found += (part,)
+        if found in counts:
+            found += (str(counts[found]),)
+    return found + table[-1:]
 
 
 def _names(dotted: str) -> Key:

@@ -10,12 +10,12 @@ from typing import Any, Literal
 import msgspec
 import tomli
 
+from clarion_controller.check_fleet import problems_of
 from clarion_protocol.amounts import Duration, Share
 from clarion_protocol.documents import Plan
 from clarion_protocol.errors import BadConfig, UnknownName
 from clarion_protocol.toml_file import line_of, read_toml
-from clarion_protocol.wire import HEARTBEAT_REPORT_S
-from clarion_protocol.words import Joiners, is_name
+from clarion_protocol.words import Joiners
 from clarion_protocol.words import Strategy as StrategyType
 
 FILE_NAME = "fleet.toml"
@@ -244,7 +244,7 @@ def parse_fleet(text: str, source: str = FILE_NAME) -> Fleet:
     read: Any = read_toml(text, _shape(text), source)
     environments = {name: getattr(read.environment, f"_{place}") for place, name in enumerate(_environments(text))}
     fleet = Fleet(read.cluster, read.controller, read.store, environments)
-    for problem, key in _problems(fleet):
+    for problem, key in problems_of(fleet):
         line = line_of(text, key)
         raise BadConfig(f"{source}, line {line}: {'.'.join(key)}: {problem}")
     return fleet
@@ -277,42 +277,3 @@ def _environments(text: str) -> list[str]:
     except (tomli.TOMLDecodeError, RecursionError):
         return []
     return list(found) if isinstance(found, dict) else []
-
-
-def _problems(fleet: Fleet) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """Return what the types cannot say."""
-    ports: dict[int, str] = {}
-    for key in ("signal_port", "report_port", "join_port", "package_port"):
-        port = getattr(fleet.controller, key)
-        if not 1 <= port <= 65_535:
-            yield f"{port} is no port (1 to 65535)", ("controller", key)
-        if port in ports:
-            yield f"{port} is already the {ports[port]}", ("controller", key)
-        ports[port] = key
-    if fleet.controller.unreachable_after <= HEARTBEAT_REPORT_S:
-        yield f"hosts only speak every {HEARTBEAT_REPORT_S:.0f} s", ("controller", "unreachable_after")
-    for name, environment in fleet.environment.items():
-        yield from _environment_problems(name, environment)
-
-
-def _environment_problems(name: str, environment: Environment) -> Iterable[tuple[str, tuple[str, ...]]]:
-    where = ("environment", name)
-    if not is_name(name):
-        yield "a name is a-z, 0-9, and . _ - inside, at most 63 characters", where
-    if environment.strategy.max_failures < 0:
-        yield "cannot be below 0", (*where, "strategy", "max_failures")
-    if not environment.strategy.max_parallel.of(1):
-        yield "must be at least 1, or nothing would ever change", (*where, "strategy", "max_parallel")
-    if not 5 <= environment.strategy.lease_timeout <= 3600:
-        yield "a lease lasts 5s to 1h", (*where, "strategy", "lease_timeout")
-    for source in environment.hosts:
-        if len(source.kinds) != 1:
-            yield "each source has exactly one of static, inventory, aws, gcp and azure", (*where, "hosts")
-    if environment.discover_every < 5:
-        yield "clouds are asked at most every 5s", (*where, "discover_every")
-    for bad in _bad_hosts(environment):
-        yield f"{bad!r} cannot be a host's name (a-z, 0-9, and . _ - inside)", (*where, "hosts")
-
-
-def _bad_hosts(environment: Environment) -> Iterable[str]:
-    return (name for source in environment.hosts for name in source.static or () if not is_name(name))

@@ -86,6 +86,101 @@ def test_what_does_not_fit_is_named_by_file_line_and_key(written: str, wrong: st
         assert part in str(error.value)
 
 
+SOURCES = """
+[store.s3]
+bucket = "acme"
+[store]
+deliver = "proxy"
+url_ttl = "10m"
+[environment.production]
+discover_every = "30s"
+max_shrink = 2
+[[environment.production.hosts]]
+static = ["db-1"]
+[[environment.production.hosts]]
+inventory = "hosts.ini"
+[[environment.production.hosts]]
+[environment.production.hosts.aws]
+regions = ["eu-west-1", "us-east-1"]
+tags = { role = "web", stage = "prod*" }
+endpoint = "https://ec2.example.net"
+[[environment.production.hosts]]
+gcp = { project = "acme", labels = { role = "web" } }
+[[environment.production.hosts]]
+azure = { subscriptions = ["9b8e"] }
+"""
+
+
+def test_every_source_can_be_written() -> None:
+    """And each is called by what tells it from the others."""
+    fleet = parse_fleet(SOURCES)
+    production = fleet.in_environment("production")
+    assert [source.label for source in production.hosts] == [
+        "static",
+        "inventory hosts.ini",
+        "aws eu-west-1, us-east-1",
+        "gcp acme",
+        "azure 9b8e",
+    ]
+    assert (float(production.discover_every), production.max_shrink) == (30.0, "2")
+    assert fleet.store.s3 is not None
+    assert (fleet.store.deliver, float(fleet.store.url_ttl)) == ("proxy", 600.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong", "said"),
+    [
+        (
+            'regions = ["eu-west-1", "us-east-1"]',
+            "regions = []",
+            "line 16: ~hosts.2.aws.regions: name at least one region",
+        ),
+        (
+            'regions = ["eu-west-1", "us-east-1"]',
+            'regions = [""]',
+            "line 16: ~hosts.2.aws.regions: name at least one region",
+        ),
+        ('regions = ["eu-west-1", "us-east-1"]', 'region = "eu-west-1"', "line 16: ~hosts.2.aws.region: unknown key"),
+        ('regions = ["eu-west-1", "us-east-1"]', "", 'line 15: ~hosts.2.aws: the key "regions" is missing'),
+        ('stage = "prod*"', "stage = 1", "line 17: ~hosts.2.aws.tags.stage: Expected str, got int"),
+        ('"https://ec2', '"ec2', "line 18: ~hosts.2.aws.endpoint: 'ec2.example.net' does not begin with"),
+        ('project = "acme"', 'project = ""', "line 20: ~hosts.3.gcp.project: name at least one project"),
+        ('project = "acme",', "", 'line 20: ~hosts.3.gcp: the key "project" is missing'),
+        (
+            'project = "acme",',
+            'project = "acme", states = [],',
+            "line 20: ~hosts.3.gcp.states: name at least one state",
+        ),
+        ('["9b8e"]', "[]", "line 22: ~hosts.4.azure.subscriptions: name at least one subscription"),
+        ('"hosts.ini"', '""', "line 13: ~hosts.1.inventory: name the file, relative to"),
+        (
+            'inventory = "hosts.ini"',
+            'inventory = "hosts.ini"\nstatic = ["a"]',
+            "line 12: ~hosts.1: each source has exactly one of",
+        ),
+        ('inventory = "hosts.ini"', 'static = ["db-1"]', "line 12: ~hosts.1: the same source is there already"),
+        ('inventory = "hosts.ini"', "", "line 12: ~hosts.1: each source has exactly one of"),
+        ('discover_every = "30s"', 'discover_every = "1s"', "line 8: ~discover_every: clouds are asked at most"),
+        ("max_shrink = 2", 'max_shrink = "120%"', 'line 9: ~max_shrink: "120%" is not a share'),
+        ('bucket = "acme"', 'bucket = ""', "line 3: store.s3.bucket: cannot be empty"),
+        (
+            'bucket = "acme"',
+            'bucket = "acme"\n[store.gcs]\nbucket = "acme"',
+            "line 4: store.gcs: packages lie in one place, not in s3 and gcs",
+        ),
+        ('deliver = "proxy"', 'deliver = "post"', "line 5: store.deliver: 'post' is none of proxy, redirect"),
+        ('url_ttl = "10m"', 'url_ttl = "8d"', "line 6: store.url_ttl: an address is signed for 1m to 7d"),
+    ],
+)
+def test_a_source_or_store_that_cannot_be_is_named_by_its_place(written: str, wrong: str, said: str) -> None:
+    """The line, and the source by its number, which counts from 0; "~" is the environment here."""
+    text = SOURCES.replace(written, wrong, 1)
+    assert text != SOURCES
+    with pytest.raises(BadConfig) as error:
+        parse_fleet(text)
+    assert error.value.message.startswith(f"fleet.toml, {said.replace('~', 'environment.production.')}")
+
+
 def test_an_unknown_environment_is_answered_with_near_names() -> None:
     """The error says what was probably meant."""
     with pytest.raises(UnknownName, match="Did you mean production"):

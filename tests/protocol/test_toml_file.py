@@ -26,9 +26,17 @@ class Door(msgspec.Struct, forbid_unknown_fields=True):
     locks: list[str] = []
 
 
+class Garden(msgspec.Struct, forbid_unknown_fields=True):
+    """One of several."""
+
+    trees: dict[str, int] = {}
+    shed: Door = msgspec.field(default_factory=Door)
+
+
 class House(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file."""
 
+    garden: list[Garden] = []
     door: dict[str, Door] = {}
     roof: Literal["flat", "steep"] = "flat"
 
@@ -45,6 +53,16 @@ class House(msgspec.Struct, forbid_unknown_fields=True):
             id="a value that does not fit",
         ),
         pytest.param("[door.front]\nlocks = [1]", "line 2: door.front.locks.0: Expected str", id="one in a list"),
+        pytest.param(
+            "[[garden]]\n[[garden]]\ntrees = { oak = 1, ash = true }",
+            "line 3: garden.1.trees.ash: Expected int, got bool",
+            id="one of a mapping in a list",
+        ),
+        pytest.param(
+            '[[garden]]\n[garden.shed]\ncolour = "red"\n[[garden]]\n[garden.shed]\ncolor = "red"',
+            "line 6: garden.1.shed.color: unknown key",
+            id="a table below one of a list",
+        ),
         pytest.param('roof = "round"', "line 1: roof: 'round' is none of flat, steep", id="no such choice"),
         pytest.param(
             '[door.front]\ncolour = "blue"',
