@@ -108,7 +108,12 @@ TABLES = [
     ("clarion-toml.md", "[[health.check]]", app_config.CheckTable),
     ("fleet-toml.md", "[cluster]", fleet.Cluster),
     ("fleet-toml.md", "[controller]", fleet.Controller),
+    ("fleet-toml.md", "[store]", fleet.Store),
     ("fleet-toml.md", "[environment.NAME]", fleet.Environment),
+    ("fleet-toml.md", "[[environment.NAME.hosts]]", fleet.HostSource),
+    ("fleet-toml.md", "aws", fleet.Aws),
+    ("fleet-toml.md", "gcp", fleet.Gcp),
+    ("fleet-toml.md", "azure", fleet.Azure),
     ("fleet-toml.md", "[environment.NAME.strategy]", fleet.Strategy),
     ("agent-toml.md", "agent.toml", Config),
     ("agent-toml.md", "[supervisord]", agent_config.Supervisord),
@@ -131,13 +136,15 @@ def written(default: Any) -> str:
     if isinstance(default, (str, Duration)):
         text = default.value if hasattr(default, "value") else str(default)
         return f'"{text}"'
-    return str(default).lower() if isinstance(default, bool) else str(list(default) if default == () else default)
+    if isinstance(default, tuple):
+        return str(list(default)).replace("'", '"')
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 @pytest.mark.parametrize(("page", "title", "table"), TABLES, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_every_setting_is_documented_with_its_default(page: str, title: str, table: type[msgspec.Struct]) -> None:
     """And no setting that does not exist."""
-    rows = re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", section(DOCS / "reference" / page, title), flags=re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9_]+)` \| (.*?) \|", section(DOCS / "reference" / page, title), flags=re.MULTILINE)
     documented = {name: default.strip("` ") for name, default in rows}
     settings = settings_of(table)
     assert set(documented) == set(settings)
@@ -175,7 +182,7 @@ def read_example(text: str) -> object:
     """Return what an example is an example of, read by the code that reads the real file."""
     if re.search(r"^\[app\.\w+\]", text, flags=re.MULTILINE):
         return read_toml(text, Config, "example")
-    if re.search(r"^\[(cluster|controller|environment)", text, flags=re.MULTILINE):
+    if re.search(r"^\[+(cluster|controller|store|environment)", text, flags=re.MULTILINE):
         return parse_fleet(text)
     return load_app_config(text if "[app]" in text else f'[app]\nname = "shop"\n{text}')
 
