@@ -8,7 +8,7 @@ CLOUDS := .venv/.clouds-installed
 
 # What the lab boots its servers with; Debian's names.
 LAB_PACKAGES := mmdebstrap debian-archive-keyring systemd-container systemd dbus iproute2 nftables \
-	strace e2fsprogs util-linux curl python3 python3-venv
+	strace e2fsprogs util-linux curl nginx python3 python3-venv
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-upgrade --no-install-recommends
 
 .DEFAULT_GOAL := help

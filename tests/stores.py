@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -67,10 +68,10 @@ def cluster_in(folder: Path, *environments: str) -> Cluster:
 
 
 @contextmanager
-def serving(store: Path) -> Iterator[str]:
-    """Serve the folder `store` and yield its address."""
+def serving(store: Path, app: Any = None) -> Iterator[str]:
+    """Serve the folder `store` (or another app) and yield its address."""
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(PackageStore(store), lifespan="off", log_level="warning", access_log=False)
+    config = uvicorn.Config(app or PackageStore(store), lifespan="off", log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
