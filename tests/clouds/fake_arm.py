@@ -158,6 +158,7 @@ class FakeArm:
 
 class _Port(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     timeout = 30
 
     def do_POST(self) -> None:

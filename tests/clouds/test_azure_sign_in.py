@@ -113,12 +113,12 @@ def test_a_certificate_that_is_not_trusted_is_no_azure(arm: FakeArm, az_log: Pat
     assert (az_log.exists(), arm.asked) == (True, [])
 
 
-def test_nothing_that_signs_in_is_an_error_with_what_was_tried(arm: FakeArm) -> None:
-    """Without any credentials the message names each kind that was tried, and the hint how to get one."""
+def test_nothing_that_signs_in_is_an_error_with_what_was_tried(arm: FakeArm, caplog: pytest.LogCaptureFixture) -> None:
+    """Without any credentials the message names each kind that was tried, and the hint how to get one; once."""
     with pytest.raises(CloudRefused, match=r"Environment, WorkloadIdentity, ManagedIdentity, AzureCli\n") as caught:
         hosts(arm.url)
     assert "az login" in str(caught.value.hint)
-    assert arm.asked == []
+    assert (arm.asked, caplog.records) == ([], [])
 
 
 def test_a_sign_in_that_cannot_be_reached_is_no_refusal(arm: FakeArm, monkeypatch: pytest.MonkeyPatch) -> None:

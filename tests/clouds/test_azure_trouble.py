@@ -98,6 +98,8 @@ REFUSED = [
         Failure(400, "BadRequest", details=("SubscriptionsContainInvalidGuids",)), BadConfig, "az account", id="no GUID"
     ),
     pytest.param(Failure(400, "BadRequest", details=("InvalidQuery",)), CloudUnavailable, "InvalidQuery", id="query"),
+    pytest.param(Failure(404, body=b"<html>Not found"), CloudUnavailable, "endpoint", id="no Azure at all"),
+    pytest.param(Failure(409, "Conflict"), CloudUnavailable, "Conflict", id="what nobody foresaw"),
     pytest.param(Failure(307, headers={"Location": "http://127.0.0.1:1/"}), CloudUnavailable, "endpoint", id="sent on"),
 ]
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -73,6 +74,8 @@ def _signed_in(opened: ExitStack, url: str, limits: Limits) -> dict[str, Any]:
     """Return the credentials for the cloud at `url`; they are closed with `opened`."""
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
+    # It warns of each attempt that fails, at length; what is raised says it too.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     authority, scope = _SIGN_IN.get(urlsplit(url).hostname or "", (None, f"{url}/.default"))
     try:
         chain = DefaultAzureCredential(

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,12 +91,11 @@ _NONSENSE = _Said(
 
 _BY_NAME: dict[str, _Said] = {
     **dict.fromkeys(["AuthorizationFailed", "NoValidSubscriptionsInQueryRequest", "AccessDenied", "403"], _FORBIDDEN),
-    **dict.fromkeys(["SubscriptionNotFound", "InvalidSubscriptionId", "404"], _SUBSCRIPTION),
+    **dict.fromkeys(["SubscriptionNotFound", "InvalidSubscriptionId"], _SUBSCRIPTION),
     "SubscriptionsContainInvalidGuids": _SUBSCRIPTION,
     **dict.fromkeys(["InvalidAuthenticationToken", "ExpiredAuthenticationToken", "401"], _TOKEN),
     **dict.fromkeys(["RateLimiting", "429"], _THROTTLED),
-    **dict.fromkeys(["5xx"], _BROKEN),
-    **dict.fromkeys(["DecodeError", "DeserializationError", "HttpResponseError"], _NONSENSE),
+    "5xx": _BROKEN,
     "SignInUnreachable": _SIGN_IN_SILENT,
     **dict.fromkeys(["CredentialUnavailableError", "ClientAuthenticationError"], _SIGN_IN),
     "SSLError": _UNTRUSTED,
@@ -108,7 +107,7 @@ _BY_NAME: dict[str, _Said] = {
 def explain(error: Exception, subscriptions: tuple[str, ...]) -> ClarionError:
     """Return what to raise instead of an error of the Azure SDK."""
     names = list(_names(error))
-    said = next((_BY_NAME[name] for name in names if name in _BY_NAME), _NONSENSE)
+    said = _said_of(names)
     facts = {
         "name": names[0],
         "subscriptions": ", ".join(subscriptions),
@@ -120,8 +119,11 @@ def explain(error: Exception, subscriptions: tuple[str, ...]) -> ClarionError:
 
 def is_passing(error: Exception) -> bool:
     """Return whether asking again may help."""
-    said = next((_BY_NAME[name] for name in _names(error) if name in _BY_NAME), _NONSENSE)
-    return said in (_THROTTLED, _BROKEN, _SILENT)
+    return _said_of(_names(error)) in (_THROTTLED, _BROKEN, _SILENT)
+
+
+def _said_of(names: Iterable[str]) -> _Said:
+    return next((_BY_NAME[name] for name in names if name in _BY_NAME), _NONSENSE)
 
 
 def _names(error: Exception) -> Iterator[str]:
@@ -134,7 +136,7 @@ def _names(error: Exception) -> Iterator[str]:
             yield "5xx"
     if _UNREACHABLE.search(str(error)) and "Credential" in str(error):
         yield "SignInUnreachable"
-    for part in (getattr(error, "inner_exception", None), error):
+    for part in filter(None, (getattr(error, "inner_exception", None), error)):
         yield from (kind.__name__ for kind in type(part).__mro__)
 
 
