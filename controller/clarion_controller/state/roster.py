@@ -122,6 +122,14 @@ class Roster:
             return None
         return _invitation(row)
 
+    def open_invitations(self, environment: str) -> dict[str, Invitation]:
+        """Return the invitations that somebody could still join with, by id, the last to expire first."""
+        is_open = (invites.c.expires > self._clock()) & (invites.c.uses_left > 0) & invites.c.withdrawn_at.is_(None)
+        query = select(invites).where((invites.c.environment == environment) & is_open)
+        with self._database.connect() as connection:
+            rows = connection.execute(query.order_by(invites.c.expires.desc())).all()
+        return {row.id: _invitation(row) for row in rows}
+
     def withdraw(self, id_: str, environment: str) -> None:
         """Let nobody join with this invitation any more; who has joined stays. Harmless when repeated.
 
@@ -131,8 +139,8 @@ class Roster:
         now = self._clock()
         known = self.invitation(id_)
         if known is None or known.environment != environment:
-            hint = "The id was shown when the token was made, and stands in the audit log."
-            raise UnknownName(f"no invitation {id_[:80]} in {environment}", hint=hint)
+            open_here = ", ".join(self.open_invitations(environment)) or "none"
+            raise UnknownName(f"no invitation {id_[:80]} in {environment}", hint=f"Open there: {open_here}.")
         if known.withdrawn_at is not None:
             return
         gone = InviteWithdrawn(at=now, invite=id_, environment=environment)

@@ -268,6 +268,26 @@ def test_only_an_invitation_of_the_environment_can_be_withdrawn(group: Roster, i
         group.withdraw(invite, environment)
 
 
+def test_whoever_mistypes_an_id_is_shown_those_that_are_open(database: Engine) -> None:
+    """Not those that are used up, withdrawn or expired, nor another environment's."""
+    roster = Roster(database, StateLog(database), clock=lambda: 1000.0)
+    kinds = {
+        "1" * 32: replace(SEVERAL, expires=2000.0),
+        "2" * 32: replace(SEVERAL, expires=3000.0),
+        "3" * 32: replace(SEVERAL, uses_left=0),
+        "4" * 32: replace(SEVERAL, expires=1000.0),
+        "5" * 32: replace(SEVERAL, environment="staging"),
+        "6" * 32: SEVERAL,
+    }
+    for id_, invitation in kinds.items():
+        roster.invite(invitation, id_)
+    roster.withdraw("6" * 32, "production")
+    assert list(roster.open_invitations("production")) == ["2" * 32, "1" * 32]
+    with pytest.raises(UnknownName) as caught:
+        roster.withdraw("7" * 32, "production")
+    assert caught.value.hint == f"Open there: {'2' * 32}, {'1' * 32}."
+
+
 def _events(database: Engine) -> Sequence[Row[Any]]:
     with database.connect() as connection:
         return connection.execute(select(events)).all()
