@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.metadata_service import metadata_service
 from tests.stores import Cluster, cluster_in, serving
 
 from clarion_agent.config import Config
@@ -22,6 +23,8 @@ from clarion_controller.initialise import cluster_id
 from clarion_protocol.keys import SigningKey
 from clarion_protocol.transport_keys import TransportKey
 from clarion_protocol.words import new_id
+
+AGENT_UNIT = Path(__file__).resolve().parents[2] / "systemd" / "clarion-agent.service"
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,28 @@ def test_an_agent_that_lost_its_floors_stays_up_and_says_so(config_file: Path, s
         agent.terminate()
         agent.communicate(timeout=15)
     assert agent.returncode == 0
+
+
+def test_an_agent_on_a_copied_disk_ends_and_is_not_started_again(config_file: Path) -> None:
+    """Before it says a word to anybody; with the code that the unit knows and with what to do."""
+    record = config_file.parent / "state/identity/record.json"
+    record.write_bytes(record.read_bytes().replace(b'"instance":""', b'"instance":"gcp:1"'))
+    config_file.write_text(f'{config_file.read_text()}cloud = "gcp"\n')
+    with metadata_service("gcp", "2") as service:
+        address = f"clarion_agent.net.metadata_http.SERVICE = {service.server_address!r}"
+        script = f"import clarion_agent.net.metadata_http\n{address}\nfrom clarion_agent.cli import main\nmain()"
+        ended = subprocess.run(
+            [sys.executable, "-c", script, "--config", str(config_file), "run"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert ended.returncode == 78
+    assert "RestartPreventExitStatus=78" in AGENT_UNIT.read_text()
+    assert "copied from gcp:1; this is gcp:2" in ended.stderr
+    assert "clarion-agent join TOKEN" in ended.stderr
+    assert "line.ended" not in ended.stderr
 
 
 def test_a_second_agent_is_refused(agent: subprocess.Popen[str], config_file: Path) -> None:
