@@ -211,12 +211,12 @@ class Reader:
         return self
 
 
-def store_in(folder: Path, **limits: float) -> PackageStore:
+def store_in(folder: Path, longest_wait: float = 5.0, longest_stall: float = 30.0) -> PackageStore:
     """Return an app with one slot over a store with one package."""
     (folder / "packages/shop").mkdir(parents=True)
     (folder / "packages/shop/shop-1.0.0.tar.zst").write_bytes(CONTENT)
     (folder / "packages/shop/shop-1.0.0.manifest.json.zst").write_text("{}")
-    return PackageStore(folder, slots=1, **limits)
+    return PackageStore(folder, slots=1, longest_wait=longest_wait, longest_stall=longest_stall)
 
 
 def test_who_waits_too_long_for_a_slot_is_told_to_come_again(tmp_path: Path) -> None:
