@@ -31,7 +31,7 @@ TICK = 0.5
 KEEP_INTERVAL = 600.0
 
 Sources = dict[str, Asked]
-Told = dict[str, list[Discovered] | None]
+Told = dict[str, tuple[bool, list[Discovered] | None]]
 
 
 class Discovery:
@@ -110,8 +110,8 @@ class Discovery:
     async def run(self, changed: Callable[[str], None]) -> None:
         """Ask all sources, each in its time, for ever.
 
-        `changed` is called with an environment at the start, and when something else is believed of it than when it
-        was called last; not while one of its sources has never answered, for who is not known yet is not gone.
+        `changed` is called with an environment at the start, and whenever something else is believed of it than when
+        it was called last, or all its sources have answered that had not.
         """
         told: Told = {}
         try:
@@ -131,10 +131,10 @@ class Discovery:
             known = self.known(environment)
         except UnknownName:  # it was removed just now
             return False
-        is_whole = all(source.belief.believed for source in self._sources[environment].values())
-        if not is_whole or (environment in told and told[environment] == known):
+        has_answered = all(source.belief.believed for source in self._sources[environment].values())
+        if environment in told and told[environment] == (has_answered, known):
             return False
-        told[environment] = known
+        told[environment] = (has_answered, known)
         return True
 
     def _current(self) -> Fleet:
