@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -37,16 +37,27 @@ _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
 
-def bucket_of(config: fleet.Store, home: Path) -> Bucket | None:
-    """Return the bucket that fleet.toml's `[store]` names, or None where packages lie in the home's folder.
+class BucketInForce:
+    """The bucket that fleet.toml's `[store]` names now; None where packages lie in the home's folder.
 
-    Raises:
-        BadConfig: it names several.
+    While fleet.toml cannot be read, what it said before counts: hosts that are in the middle of a download
+    need not suffer from a typo, and who types is told by the next command.
     """
-    store = store_of(config, home)
-    if isinstance(store, FolderStore):
-        return None
-    return Bucket(store, float(config.url_ttl) if config.deliver == "redirect" else None)
+
+    def __init__(self, said: Callable[[], fleet.Store], home: Path) -> None:
+        self._said = said
+        self._home = home
+        self._config = fleet.Store()
+        self._bucket: Bucket | None = None
+
+    def __call__(self) -> Bucket | None:
+        """Return it; the same one, with what it remembers, as long as `[store]` stays the same."""
+        with suppress(ClarionError, OSError):
+            config = self._said()
+            if config != self._config:
+                self._bucket = _bucket_of(config, self._home)
+                self._config = config
+        return self._bucket
 
 
 class Bucket:
@@ -143,6 +154,13 @@ class Bucket:
         if time.monotonic() - self._told_at >= TELL_EVERY:
             self._told_at = time.monotonic()
             _log.error("packages.bucket_trouble", code=error.code, reason=error.message, hint=error.hint)
+
+
+def _bucket_of(config: fleet.Store, home: Path) -> Bucket | None:
+    store = store_of(config, home)
+    if isinstance(store, FolderStore):
+        return None
+    return Bucket(store, float(config.url_ttl) if config.deliver == "redirect" else None)
 
 
 class _Reading:

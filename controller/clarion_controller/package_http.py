@@ -53,7 +53,7 @@ class PackageStore:
     """The ASGI app. It holds no state but what it remembers of its bucket, so any number may serve the same store."""
 
     store: Path
-    bucket: Bucket | None = None
+    bucket: Callable[[], Bucket | None] = lambda: None
     slots: int = 64
     longest_wait: float = 5.0  # for a slot, in seconds; less than an agent waits for an answer
     longest_stall: float = 30.0  # for one chunk to be taken, in seconds
@@ -98,10 +98,10 @@ class PackageStore:
                 yield _file(path, descriptor)
             finally:
                 os.close(descriptor)
-        elif package and self.bucket:
+        elif package and (bucket := self.bucket()):
             if method == "GET":
-                await self.bucket.redirect(package[2], is_anew="no-cache" in asked.get(b"cache-control", ""))
-            yield await self.bucket.file(path, package[2])
+                await bucket.redirect(package[2], is_anew="no-cache" in asked.get(b"cache-control", ""))
+            yield await bucket.file(path, package[2])
         else:
             raise Refusal(404, "no such file")
 

@@ -21,7 +21,7 @@ from tests.stores import HASTE, serving
 from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.patience import Patience
 from clarion_controller import fleet, once
-from clarion_controller.package_bucket import Bucket, bucket_of
+from clarion_controller.package_bucket import Bucket, BucketInForce
 from clarion_controller.package_http import CHUNK, PackageStore
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.store import Span, Stored
@@ -112,10 +112,16 @@ def home_store(tmp_path: Path) -> Path:
     return store
 
 
+def store_with(cloud: Cloud, store: Path, url_ttl: float | None = None, slots: int = 64) -> PackageStore:
+    """Return the app of a controller's store whose packages lie in a bucket."""
+    bucket = Bucket(cloud, url_ttl)
+    return PackageStore(store, lambda: bucket, slots, longest_wait=0.2, longest_stall=0.1 if slots == 1 else 30)
+
+
 @contextmanager
 def delivering(store: Path, cloud: Cloud, url_ttl: float | None) -> Iterator[str]:
     """Serve a controller's store whose packages lie in a bucket."""
-    with serving(store, PackageStore(store, bucket=Bucket(cloud, url_ttl))) as url:
+    with serving(store, store_with(cloud, store, url_ttl)) as url:
         yield url
 
 
@@ -231,7 +237,7 @@ def test_head_is_answered_here_even_where_packages_are_redirected(home_store: Pa
 
 def test_a_fleet_gets_its_bytes_through_a_few_slots(home_store: Path, cloud: Cloud, tmp_path: Path) -> None:
     """Forty agents at once, four at a time; those who are told to wait come again."""
-    app = PackageStore(home_store, bucket=Bucket(cloud, None), slots=4, longest_wait=0.2)
+    app = store_with(cloud, home_store, slots=4)
 
     def agent(number: int) -> bytes:
         into = tmp_path / f"got-{number}"
@@ -309,7 +315,7 @@ def test_a_reader_that_stalls_lets_the_bucket_go(home_store: Path, cloud: Cloud)
     """Its slot is free again, and so is the connection to the bucket."""
 
     async def play() -> None:
-        app = PackageStore(home_store, bucket=Bucket(cloud, None), slots=1, longest_stall=0.1)
+        app = store_with(cloud, home_store, slots=1)
         await Reader(app).task
         second = Reader(app)
         second.may_take.set()
@@ -323,14 +329,27 @@ def test_a_reader_that_stalls_lets_the_bucket_go(home_store: Path, cloud: Cloud)
 # --- configuration
 
 
-def test_the_folder_is_no_bucket(tmp_path: Path) -> None:
-    """Without a cloud nothing changes."""
-    assert bucket_of(fleet.Store(), tmp_path) is None
+def test_what_fleet_toml_says_counts_at_once(tmp_path: Path) -> None:
+    """No restart; the same bucket while nothing changes, and the last one while fleet.toml cannot be read."""
+    said: list[fleet.Store | ClarionError] = [fleet.Store()]
 
+    def say() -> fleet.Store:
+        if isinstance(said[0], ClarionError):
+            raise said[0]
+        return said[0]
 
-def test_a_bucket_is_asked_for_nothing_before_a_host_asks(tmp_path: Path) -> None:
-    """A controller starts without its cloud, and without loading an SDK."""
-    assert isinstance(bucket_of(fleet.Store(s3=fleet.S3(bucket="acme")), tmp_path), Bucket)
+    in_force = BucketInForce(say, tmp_path)
+    assert in_force() is None
+    said[0] = fleet.Store(s3=fleet.S3(bucket="acme"))
+    bucket = in_force()
+    assert isinstance(bucket, Bucket)
+    assert in_force() is bucket
+    said[0] = BadConfig("a typo")
+    assert in_force() is bucket
+    said[0] = fleet.Store(s3=fleet.S3(bucket="other"))
+    assert in_force() not in (None, bucket)
+    said[0] = fleet.Store()
+    assert in_force() is None
 
 
 def test_a_redirect_that_the_host_does_not_allow_is_told_there(home_store: Path, cloud: Cloud, tmp_path: Path) -> None:
