@@ -43,15 +43,14 @@ def assembled(cluster: Cluster, inbox: Inbox) -> Iterator[Desk]:
     gateway = Gateway(GatewaySettings(at.bind, at.signal_port, at.report_port, secret), roster, inbox.deliver)
     signer = Signer(cluster.id, keys.read("signal"), keys.read("beacon"))
     discovery = Discovery(cluster)
-    membership = Membership(discovery, roster)
+    membership = Membership(cluster, discovery, roster)
     settings = Settings(signer, membership.members, float(at.unreachable_after))
     rollouts = Rollouts(settings, log, roster, gateway)
     history = History(log, rollouts.streams)
 
     def welcome(host: Host) -> None:
         rollouts.host_joined(host)
-        if not membership.is_listed(host):
-            discovery.poke(host.environment)
+        membership.welcome(host)
 
     def joined(host: Host) -> None:
         loop.call_soon_threadsafe(welcome, host)
@@ -78,5 +77,6 @@ def assembled(cluster: Cluster, inbox: Inbox) -> Iterator[Desk]:
             inviter=Inviter(cluster, roster, transport.public),
             views=Views(membership, rollouts, roster, history),
             discovery=discovery,
+            membership=membership,
             revoke=revoke,
         )

@@ -33,7 +33,7 @@ def own_walk(walks: Sequence[Walk], host: str) -> Walk | None:
 
 def concerns(state: RolloutState, host: str) -> bool:
     """Return whether this host has a part in a deployment, or had before it left; and was told, if it ended badly."""
-    part = state.hosts.get(host) or state.gone.get(host)
+    part = state.part_of(host)
     return part is not None and not (state.status in _DEAD and part.told is None)
 
 

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from clarion_controller.discover.static import StaticDiscoverer
-from clarion_controller.discovered import Discovered
 from clarion_controller.fleet import FILE_NAME, Controller, Fleet, load_fleet, unknown
 from clarion_controller.initialise import cluster_id
-from clarion_controller.select_targets import Discoverer
 from clarion_controller.tuf_repository import TufRepository
-from clarion_protocol.errors import BadConfig, OperatorError, UnknownPackage
+from clarion_protocol.errors import BadConfig, UnknownPackage
 from clarion_protocol.policy import Policy, policy_path, read_policy
 from clarion_protocol.published import Release, policy_file
 
@@ -58,27 +55,6 @@ class Cluster:
                 f"{path} cannot be read: {error.strerror}", hint="Put it back: it names all hosts."
             ) from error
         return _fleet_in(path, (now.st_mtime_ns, now.st_size))
-
-    def discovered(self, environment: str) -> list[Discovered] | None:
-        """Return the hosts that there should be, or None where every enrolled host is meant.
-
-        Raises:
-            UnknownName: no such environment.
-        """
-        sources = self.fleet.in_environment(environment).hosts
-        if not sources:
-            return None
-        names = tuple(name for source in sources for name in source.static or ())
-        source: Discoverer = StaticDiscoverer(names)
-        return source.hosts()
-
-    def expects(self, environment: str, name: str) -> bool:
-        """Return whether a host of that name should be there; where that cannot be known, it is left alone."""
-        try:
-            listed = self.discovered(environment)
-        except OperatorError:
-            return False
-        return listed is None or any(host.name == name for host in listed)
 
     def policy(self, environment: str) -> Policy:
         """Return who may order what in an environment.

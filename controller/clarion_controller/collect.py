@@ -8,7 +8,7 @@ acknowledged again; anything else that is not believed is counted, logged and fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from clarion_controller.gateway.gateway import Inbound
 from clarion_controller.state.events import HostMoved
-from clarion_controller.state.rollout_state import RolloutState
+from clarion_controller.state.rollout_state import HostState, RolloutState
 from clarion_controller.state.roster import Host, Roster
 from clarion_controller.state.rows import HostWord, StoredLog
 from clarion_protocol import strict_json
-from clarion_protocol.documents import Head, Progress, Report
+from clarion_protocol.documents import Deployment, Head, Progress, Report
 from clarion_protocol.errors import SignalError, StaleSequence, WrongAddress
 from clarion_protocol.trust import accept_report
 from clarion_protocol.wire import MAX_SMALL_BODY, Ask, Up
@@ -34,6 +34,7 @@ Saying = tuple[Host, Report, Progress]
 # What no honest host needs in one deployment; a hostile one cannot fill the log, nor hold up a deadline for ever.
 MAX_MOVES = 500
 # What only the controller can know of a host: one that says so of itself lies.
+_NOTHING = HostState(name="")
 _NOT_FOR_HOSTS = {HostStatus.UNREACHABLE, HostStatus.DRIFTED}
 
 
@@ -68,16 +69,20 @@ def collect(arrived: Iterable[Inbound], roster: Roster, cluster: str, now: float
 
 
 def said_in(state: RolloutState, said: Iterable[Saying]) -> Iterator[Saying]:
-    """Return what hosts said of this deployment; a host that never had a part in it has no say in it."""
-    id_, parts = state.deployment.id, {*state.hosts, *state.gone}
-    return ((host, report, each) for host, report, each in said if each.deployment == id_ and host.id in parts)
+    """Return what hosts said of this deployment; a host that it cannot be for has no say in it."""
+    document = state.deployment
+    return (
+        (host, report, each)
+        for host, report, each in said
+        if each.deployment == document.id and (state.knows(host.id) or _is_for_all_with(document, host))
+    )
 
 
-def moves(state: RolloutState, said: Iterable[Saying], now: float) -> list[HostMoved]:
+def moves(state: RolloutState, said: Sequence[Saying], now: float) -> list[HostMoved]:
     """Return the events that make of `state` what its hosts said; a repetition is none."""
-    parts = {**state.gone, **state.hosts}
-    known = {id_: (host.status, host.reason, host.error) for id_, host in parts.items()}
-    left = {id_: MAX_MOVES - host.moves for id_, host in parts.items()}
+    parts = {host.id: state.hosts.get(host.id) or state.gone.get(host.id) or _NOTHING for host, _, _ in said}
+    known = {id_: (part.status, part.reason, part.error) for id_, part in parts.items()}
+    left = {id_: MAX_MOVES - part.moves for id_, part in parts.items()}
     events: list[HostMoved] = []
     for host, _, progress in said:
         stands = (progress.status, progress.reason, progress.error)
@@ -105,6 +110,10 @@ def log_entries(said: Iterable[Saying]) -> list[StoredLog]:
         )
         for host, report, progress in said
     ]
+
+
+def _is_for_all_with(document: Deployment, host: Host) -> bool:
+    return document.targets.all and document.environment == host.environment
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,8 @@ def _is_awaited(state: RolloutState, host: HostState) -> bool:
 
 def _silence(id_: str, host: HostState, moment: Moment) -> str:
     """Return why a host that is awaited counts as lost, or nothing."""
-    silent = moment.silence(id_)
+    # Who was brought in just now may have to start first.
+    silent = min(moment.silence(id_), moment.now - host.added_at)
     if silent > moment.unreachable_after:
         return f"not heard from for {in_words(silent)}"
     if not host.status.is_in_change and (wrong := moment.wrong_clock(id_)):

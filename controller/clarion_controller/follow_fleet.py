@@ -95,7 +95,8 @@ def _bring_in(stream: Sequence[_Change], walks: Sequence[Walk], host: Host, memb
     wanted = destination(walks, host)
     for change in stream:
         state = change.walk.state
-        if host.id in state.gone or change.walk is wanted:
+        has_left = host.id not in state.hosts and state.part_of(host.id)
+        if has_left or change.walk is wanted:
             change.add(host, member)
         if wanted and change.walk is not wanted and _is_under_way(state, host.id):
             reason = f"deployment {wanted.state.deployment.seq} takes it on"
@@ -114,5 +115,5 @@ def _newest_accepted(walks: Sequence[Walk], host: Host) -> int:
 
 
 def _is_under_way(state: RolloutState, host: str) -> bool:
-    part = state.hosts.get(host) or state.gone.get(host)
+    part = state.part_of(host)
     return part is not None and state.is_open and not part.is_settled

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from clarion_controller.api.answers import SourceAnswer
+from clarion_controller.cluster import Cluster
+from clarion_controller.discovered import Discovered
 from clarion_controller.discovery import Discovery, check_known
 from clarion_controller.matching import Member, match
 from clarion_controller.state.roster import Host, Roster
+from clarion_protocol.errors import BadConfig, ClarionError
 
 # An answer that young (s) is not asked for again by a plan.
 FRESH = 30.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Membership:
-    """The fleet of each environment; reading it never waits."""
+    """The fleet of each environment; reading it never waits, nor fails because fleet.toml was broken since."""
 
+    cluster: Cluster
     discovery: Discovery
     roster: Roster
+
+    def __post_init__(self) -> None:
+        self._environments = sorted(self.cluster.fleet.environment)
+
+    def environments(self) -> list[str]:
+        """Return the environments that fleet.toml names, or named when it could last be read."""
+        with suppress(BadConfig):
+            self._environments = sorted(self.cluster.fleet.environment)
+        return self._environments
 
     def members(self, environment: str) -> list[Member]:
         """Return the servers and agents of an environment, by name.
@@ -39,16 +53,12 @@ class Membership:
         """
         return self.discovery.sources(environment)
 
-    def is_listed(self, host: Host) -> bool:
-        """Return whether some source lists the server of a host that has just joined, or none is asked.
-
-        Raises:
-            UnknownName: no such environment any more.
-        """
-        known = self.discovery.known(host.environment)
-        if known is None:
-            return True
-        return any((each.instance or each.name) in (host.instance, host.name) for each in known)
+    def welcome(self, host: Host) -> None:
+        """Have the sources asked again soon if none of them lists a host that has just joined."""
+        with suppress(ClarionError):  # whatever is wrong with the file or the environment is shown elsewhere
+            known = self.discovery.known(host.environment)
+            if known is not None and not any(_is_of(host, server) for server in known):
+                self.discovery.poke(host.environment)
 
     async def learn(self, environment: str, *, accept_shrink: bool) -> None:
         """Ask every source whose answer is old, and return if it is known which hosts there should be.
@@ -61,3 +71,7 @@ class Membership:
         if accept_shrink:
             self.discovery.accept_shrink(environment)
         check_known(self.sources(environment), accept_shrink=accept_shrink)
+
+
+def _is_of(host: Host, server: Discovered) -> bool:
+    return server.instance == host.instance if server.instance else server.name == host.name

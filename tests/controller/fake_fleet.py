@@ -254,20 +254,32 @@ class FakeFleet:
         for host in self.hosts.values():
             self.appear(host.name)
 
-    def appear(self, name: str) -> None:
-        """Have the source list a server."""
+    def appear(self, name: str, instance: str = "") -> None:
+        """Have the source list a server; without `instance`, by its name only."""
         assert self.listed is not None
-        self.listed[name] = Discovered(name=name, source="aws")
+        self.listed[name] = Discovered(name=name, source="aws", instance=instance)
         self.rollouts.fleet_changed(ENVIRONMENT)
 
-    def vanish(self, name: str) -> None:
-        """Terminate a server: it falls silent, and the source lists it no more."""
+    def disappear(self, name: str) -> None:
+        """Have the source list a server no more, whatever it does."""
         assert self.listed is not None
         self.listed.pop(name, None)
-        for host in self.hosts.values():
-            if host.name == name:
-                host.faults.is_dead = True
         self.rollouts.fleet_changed(ENVIRONMENT)
+
+    def terminate(self, name: str) -> None:
+        """Take a server away, as an autoscaler would: it falls silent, and the source lists it no more."""
+        self.named(name).faults.is_dead = True
+        self.disappear(name)
+
+    def launch(self, name: str, faults: Faults | None = None) -> FakeHost:
+        """Start a server with the agent in its image: the source lists it, and it joins."""
+        self.appear(name)
+        return self.join(name, faults)
+
+    def expected(self) -> dict[str, FakeHost]:
+        """Return the hosts that belong to the fleet now, by id."""
+        members = self.members(ENVIRONMENT)
+        return {each.host.id: self.hosts[each.host.id] for each in members if each.host and each.is_expected}
 
     def named(self, name: str) -> FakeHost:
         """Return the host of that name."""

@@ -34,6 +34,7 @@ from clarion_controller.discovery import Discovery
 from clarion_controller.fleet import unknown
 from clarion_controller.history import History
 from clarion_controller.inviting import Inviter
+from clarion_controller.membership import Membership
 from clarion_controller.planning import Planner
 from clarion_controller.rollout import Rollouts
 from clarion_controller.state.log import StateLog
@@ -61,6 +62,7 @@ class Desk:
     inviter: Inviter
     views: Views
     discovery: Discovery
+    membership: Membership
     revoke: Callable[[Host], None]
 
 
@@ -94,7 +96,7 @@ async def sources(desk: TheDesk, environment: Asked = None) -> list[SourceAnswer
 @delete("/v1/hosts/{name:str}", status_code=200)
 async def revoke_host(desk: TheDesk, name: FromPath[str], environment: FromQuery[str]) -> HostAnswer:
     """Shut a host out; what runs there goes on running."""
-    desk.cluster.fleet.in_environment(environment)
+    _environments(desk, environment)
     host = desk.roster.named(environment, name)
     if host is None:
         known = [each.name for each in desk.roster.of(environment)]
@@ -210,9 +212,11 @@ def _environments(desk: Desk, environment: str | None) -> list[str]:
     Raises:
         UnknownName: there is no such environment.
     """
+    known = desk.membership.environments()
     if environment is None:
-        return sorted(desk.cluster.fleet.environment)
-    desk.cluster.fleet.in_environment(environment)
+        return known
+    if environment not in known:
+        desk.cluster.fleet.in_environment(environment)
     return [environment]
 
 

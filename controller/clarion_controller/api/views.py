@@ -166,7 +166,7 @@ class Views:
 
 
 def _without_agent(state: RolloutState) -> list[HostProgress]:
-    reason = "no agent has joined under this name"
+    reason = "no agent has joined there"
     return [HostProgress(name=name, id="", status=HostStatus.UNREACHABLE, reason=reason) for name in state.absent]
 
 

@@ -89,11 +89,9 @@ def _(event: Signalled, state: RolloutState, parts: _Parts) -> RolloutState:
 
 @_fold.register
 def _(event: HostMoved, state: RolloutState, parts: _Parts) -> RolloutState:
-    # Of one that left, only its part is kept up to date: nothing that it does moves this deployment.
+    # Of one that is not in the fleet, only its part is kept: nothing that it does moves this deployment.
     place = parts.hosts if event.host in parts.hosts else parts.gone
-    host = place.get(event.host)
-    if host is None:
-        return state
+    host = place.get(event.host, HostState(name=""))
     place[event.host] = replace(
         host,
         status=event.status,
@@ -119,19 +117,15 @@ def _(event: HostLost, state: RolloutState, parts: _Parts) -> RolloutState:
 @_fold.register
 def _(event: HostBack, state: RolloutState, parts: _Parts) -> RolloutState:
     if (host := parts.hosts.get(event.host)) and host.lost_as is not None:
-        # An unused lease that has run out: the host waits for another.
-        is_void = host.lost_as is HostStatus.STAGED and host.had_lease and event.at >= host.lease_until
-        told = Verb.STAGE if is_void else host.told
-        parts.hosts[event.host] = replace(
-            host, status=host.lost_as, reason="it is back", since=event.at, lost_as=None, told=told
-        )
+        parts.hosts[event.host] = replace(_returned(host, event.at), reason="it is back", since=event.at)
     return state
 
 
 @_fold.register
 def _(event: HostAdded, state: RolloutState, parts: _Parts) -> RolloutState:
     before = parts.gone.pop(event.host, None)
-    parts.hosts[event.host] = before or HostState(name=event.name, since=event.at)
+    part = _returned(before, event.at) if before else HostState(name=event.name, since=event.at)
+    parts.hosts[event.host] = replace(part, name=event.name, added_at=event.at)
     parts.fill(event.name, event.fills)
     return state
 
@@ -173,3 +167,10 @@ def _(event: StatusChanged, state: RolloutState, parts: _Parts) -> RolloutState:
     return replace(
         state, status=event.status, reason=event.reason, finished=finished, moved_at=event.at, paused_at=None
     )
+
+
+def _returned(host: HostState, at: float) -> HostState:
+    """Return the part of a host that is there again: as it was, but for a lease that was not used and has run out."""
+    status = host.lost_as or host.status
+    is_void = status is HostStatus.STAGED and host.had_lease and at >= host.lease_until
+    return replace(host, status=status, lost_as=None, told=Verb.STAGE if is_void else host.told)

@@ -12,7 +12,10 @@ from clarion_protocol.words import DeploymentStatus, HostStatus, Verb
 
 
 class HostState(msgspec.Struct, frozen=True, kw_only=True):
-    """One host in one deployment; `told` is the last verb it was signalled, `lost_as` what it was when it got lost."""
+    """One host in one deployment; `told` is the last verb it was signalled, `lost_as` what it was when it got lost.
+
+    `added_at` is when it was brought in, if it was not there from the beginning.
+    """
 
     name: str
     status: HostStatus = HostStatus.PENDING
@@ -24,6 +27,7 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
     has_switched: bool = False
     moves: int = 0
     lost_as: HostStatus | None = None
+    added_at: float = 0.0
 
     @property
     def is_lost(self) -> bool:
@@ -85,7 +89,8 @@ class HostState(msgspec.Struct, frozen=True, kw_only=True):
 class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment's walk: its hosts by id, the names without agent, and why it is as it is.
 
-    `gone` is what those did who have left the fleet: they count no more, and go on where they were if they come back.
+    `gone` is what those do who have left the fleet: they count no more, and go on where they were if they come back.
+    So do hosts that heard of it before any source listed them; they have no name there.
     """
 
     deployment: Deployment
@@ -121,8 +126,17 @@ class RolloutState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def failed(self) -> list[HostState]:
         """The parts of the hosts that failed, by name; also of those that were taken away for it, by an autoscaler."""
-        parts = [*self.hosts.values(), *self.gone.values()]
+        parts = [*self.hosts.values(), *(part for part in self.gone.values() if part.name)]
         return sorted((part for part in parts if part.has_failed), key=lambda part: part.name)
+
+    def knows(self, host: str) -> bool:
+        """Return whether this deployment has heard of the host with this id, in the fleet or not."""
+        return host in self.hosts or host in self.gone
+
+    def part_of(self, host: str) -> HostState | None:
+        """Return the part that the host with this id has, or had before it left."""
+        part = self.hosts.get(host) or self.gone.get(host)
+        return part if part and part.name else None
 
     @property
     def has_begun_to_switch(self) -> bool:
