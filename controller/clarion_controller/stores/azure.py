@@ -22,6 +22,7 @@ from clarion_controller.stores.keys import Keys, unknown
 from clarion_controller.stores.sdk import load
 from clarion_controller.stores.sending import check, hashed, opened
 from clarion_controller.stores.store import Span, Stored
+from clarion_protocol.errors import BadConfig
 
 PIECE = 4 * 2**20  # bytes in memory; 50,000 blocks of them, which is all a blob may have, are 195 GiB
 # Somebody else was first; then our blocks that were waiting for their list are gone, too.
@@ -104,16 +105,19 @@ class AzureStore:
 
     @cached_property
     def _service(self) -> Any:
-        policies = load("azure.storage.blob", "azure")
-        return policies.BlobServiceClient(
-            url_of(self.config),
-            credential=credential(self.config),
-            connection_timeout=5,
-            read_timeout=60,
-            retry_policy=policies.LinearRetry(backoff=1, retry_total=2, random_jitter_range=0.5),
-            max_single_get_size=PIECE,
-            max_chunk_get_size=PIECE,
-        )
+        sdk, access = load("azure.storage.blob", "azure"), credential(self.config)
+        try:
+            return sdk.BlobServiceClient(
+                url_of(self.config),
+                credential=access,
+                connection_timeout=5,
+                read_timeout=60,
+                retry_policy=sdk.LinearRetry(backoff=1, retry_total=2, random_jitter_range=0.5),
+                max_single_get_size=PIECE,
+                max_chunk_get_size=PIECE,
+            )
+        except ValueError as error:
+            raise BadConfig(f"[store.azure] cannot be used: {error}", hint="Correct account or endpoint.") from error
 
     @cached_property
     def _container(self) -> Any:

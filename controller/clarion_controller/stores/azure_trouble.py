@@ -13,6 +13,8 @@ from clarion_controller import fleet
 from clarion_controller.stores.sdk import load
 from clarion_protocol.errors import BadConfig, BadContent, ClarionError, CloudRefused, CloudUnavailable
 
+# What the SDK raises when an answer is not of the shape that it knows.
+TRIPS = (AttributeError, KeyError, TypeError, ValueError)
 _BLOBS = "Microsoft.Storage/storageAccounts/blobServices"
 _SIGN_IN_HINT = (
     "Give the controller's machine a managed identity, set AZURE_STORAGE_KEY, or run 'az login' as its user; "
@@ -23,9 +25,10 @@ _WRONG_SETTING = {"InvalidResourceName", "InvalidUri", "OutOfRangeInput"}
 
 
 def code_of(error: Any) -> str:
-    """Return the code that Azure answered, or "" if it did not."""
-    code = getattr(error, "error_code", None) or ""
-    return str(getattr(code, "value", code))
+    """Return the code that Azure answered, or "" if it did not, or nothing that is a code."""
+    said = getattr(error, "error_code", None) or ""
+    code = str(getattr(said, "value", said))
+    return code if code.isascii() and code.isalnum() else ""
 
 
 @contextmanager
@@ -45,7 +48,7 @@ def trouble(config: fleet.AzureBlob, action: str) -> Iterator[None]:
         ) from error
     except errors.HttpResponseError as error:
         raise _answered(error, config, action) from error
-    except (errors.AzureError, errors.DeserializationError) as error:
+    except (errors.AzureError, errors.DeserializationError, *TRIPS) as error:
         raise _silent(config, type(error).__name__) from error
 
 

@@ -27,7 +27,7 @@ from clarion_controller.stores.store import Span, Stored
 PIECE = 4 * 2**20  # bytes in memory, and on their way in one request
 LONGEST_TTL = 7 * 24 * 3600  # seconds; what a signature of version 4 may be valid for
 _TIMEOUT = (5, 60)  # seconds to connect, and to wait for bytes
-_RETRY_S = 8
+_RETRY_S = 5
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from clarion_controller.stores.gcs_signing import SIGNING_HINT
 from clarion_controller.stores.sdk import load
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
 
+# What these libraries raise when an answer is not of the shape that they know.
+TRIPS = (AttributeError, KeyError, TypeError, ValueError)
 _LOGIN_HINT = (
     "Give the controller's machine a service account, name a key file in GOOGLE_APPLICATION_CREDENTIALS, "
     "or run 'gcloud auth application-default login' as its user."
@@ -44,6 +46,7 @@ def trouble(bucket: str, permission: str) -> Iterator[None]:
         storage.DataCorruption,
         requests.RequestException,
         ConnectionError,
+        *TRIPS,
     ) as error:
         raise _silent(error, bucket) from error
 

@@ -16,7 +16,7 @@ from typing import Any
 from clarion_controller import fleet
 from clarion_controller.discover.aws_session import open_session
 from clarion_controller.stores.keys import Keys, unknown
-from clarion_controller.stores.s3_trouble import code_of, trouble
+from clarion_controller.stores.s3_trouble import code_of, silent, trouble
 from clarion_controller.stores.sdk import load
 from clarion_controller.stores.sending import CHUNK, check, length_of, opened
 from clarion_controller.stores.store import Span, Stored
@@ -82,6 +82,8 @@ class S3Store:
         with self._trouble("s3:ListBucket"):
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.config.bucket, Prefix=self._keys.prefix + prefix):
+                if "Name" not in page:  # an empty answer would pass for an empty bucket
+                    raise silent(self.config, "no listing")
                 for each in page.get("Contents", ()):
                     if key := self._keys.key_of(each["Key"]):
                         yield Stored(key, each["Size"])
@@ -171,7 +173,7 @@ class S3Store:
             raise
         if wanted and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
             answer["Body"].close()
-            raise CloudUnavailable(f"{self.config.endpoint or 'S3'} sent a whole object instead of a range of it")
+            raise silent(self.config, "a whole object instead of a range")
         return answer["Body"]
 
     def _trouble(self, permission: str) -> Any:

@@ -22,8 +22,9 @@ _WRONG_SETTING = ("ParamValidationError", "InvalidRegionError", "EndpointProvide
 
 
 def code_of(error: Any) -> str:
-    """Return the code of an error that S3 answered with, or "" if it did not answer."""
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    """Return the code of an error that S3 answered with, or "" if it did not answer, or nothing that is a code."""
+    code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+    return code if code.isascii() and code.isalnum() else ""
 
 
 @contextmanager
@@ -72,7 +73,12 @@ def _failed(error: Any, config: fleet.S3) -> ClarionError:
     meant = explain(error, Asked("", config.region, config.profile, config.endpoint))
     if isinstance(meant, CloudRefused):
         return meant
+    return silent(config, code_of(error) or name)
+
+
+def silent(config: fleet.S3, name: str) -> CloudUnavailable:
+    """Return the error for an answer that did not come, or is none."""
     return CloudUnavailable(
-        f"the bucket {config.bucket} does not answer as S3 does ({code_of(error) or name})",
+        f"the bucket {config.bucket} does not answer as S3 does ({name})",
         hint="Try again; check the controller's way out: DNS, routes, HTTPS_PROXY.",
     )

@@ -22,6 +22,10 @@ class Place(Protocol):
     """Somewhere a store can be opened, also at a wrong endpoint or in a wrong bucket."""
 
     @property
+    def url(self) -> str:
+        """Where it is; "" for a folder."""
+
+    @property
     def has_addresses(self) -> bool:
         """Whether `presign` has any here."""
 
@@ -41,6 +45,7 @@ class FolderPlace:
     """The folder of a home."""
 
     home: Path
+    url = ""
     has_addresses = False
     keeps_addresses = False
 
