@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -255,12 +256,18 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     cloud: FakeGce
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Leave it to the tests to say that a client went away."""
+
 
 @contextmanager
-def fake_gce() -> Iterator[FakeGce]:
+def fake_gce(tls: ssl.SSLContext | None = None) -> Iterator[FakeGce]:
     """Run a Compute Engine with nothing in it."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    server.cloud = cloud = FakeGce(address=f"http://127.0.0.1:{server.server_port}")
+    scheme = "https" if tls else "http"
+    if tls:  # the handshake is the handler's: one who does not finish it must not stop the others
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.cloud = cloud = FakeGce(address=f"{scheme}://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

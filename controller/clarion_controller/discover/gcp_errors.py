@@ -74,7 +74,7 @@ def _forbidden(error: Any, project: str) -> ClarionError:
         hint = f"Run 'gcloud services enable compute.googleapis.com --project {project}'."
         return CloudRefused(f"the project {project} does not have the Compute Engine API switched on", hint=hint)
     if not reasons.isdisjoint(_SCOPE_IS_MISSING):
-        hint = "A VM's: stop it, run 'gcloud compute instances set-service-account VM --scopes cloud-platform', start it."
+        hint = "On a VM: stop it; 'gcloud compute instances set-service-account VM --scopes cloud-platform'; start it."
         return CloudRefused("the access scopes of the controller's credentials do not reach Compute Engine", hint=hint)
     return CloudRefused(
         f"Google does not let the controller list the instances of {project}: {_quoted(error)}",
