@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
+import ssl
 import time
 import traceback
 from pathlib import Path
 
 import pytest
-from tests.agent.net.test_fetch import drip, hang_up, stay_silent
+from tests.agent.net.test_fetch import certificate_for, drip, hang_up, stay_silent
 from tests.stores import HASTE, Behaviour, honest, http, puppet
 
 from clarion_agent.config import Config
@@ -220,3 +221,31 @@ def test_agent_toml_says_where_the_store_is_and_where_it_may_redirect(tmp_path: 
         Fetcher.of(config, "http://controller.invalid:7414", HASTE).fetch(PATH, tmp_path / "got", [(0, 5)], total=TOTAL)
     assert (tmp_path / "got").read_bytes() == CONTENT[:5]
     assert Fetcher.of(Config(), "http://controller.invalid:7414").base_url == "http://controller.invalid:7414"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_vouched_for", "words"),
+    [
+        pytest.param("localhost", True, "", id="a bucket that proves its name"),
+        pytest.param("localhost", False, "certificate", id="one that nobody vouches for"),
+        pytest.param("bucket.example", True, "certificate|match", id="one that proves another name"),
+    ],
+)
+def test_over_https_a_bucket_proves_its_name(
+    name: str, is_vouched_for: bool, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the authorities of this system, with no entry in agent.toml; otherwise it is not even asked."""
+    pem = certificate_for(name, tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem if is_vouched_for else tmp_path / "none"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with puppet(honest(CONTENT), tls=context) as bucket:
+        url = bucket.url.replace("http://127.0.0.1", "https://localhost")
+        with puppet(to(url)) as store:
+            if not words:
+                assert fetched(store.url, tmp_path / "got") == CONTENT
+                return
+            with pytest.raises(StoreMisbehaved, match=words) as caught:
+                fetched(store.url, tmp_path / "got")
+            assert SECRET not in str(caught.value) + "".join(traceback.format_exception(caught.value))
+            assert bucket.requests == []
