@@ -143,7 +143,7 @@ def test_a_value_cannot_leave_its_quotes(arm: FakeArm, value: str) -> None:
         assert names(arm, **{key: (value,)}) == set()
 
 
-@given(some.text(some.characters(exclude_categories=["C", "Z"]) | some.just(" ")))
+@given(some.text(some.characters(exclude_categories=["C", "Z"]) | some.just(" ")).filter(lambda text: "{{" not in text))
 def test_any_printable_value_is_one_literal(value: str) -> None:
     """A literal ends where it should and means the value that it was made of."""
     text = f"Resources | where name == {quoted(value)} | project name"
@@ -157,6 +157,15 @@ def test_a_value_that_azure_cannot_have_is_refused(arm: FakeArm, value: str) -> 
     with pytest.raises(BadConfig, match=r"fleet\.toml"):
         hosts(arm, tags={"role": value})
     assert arm.asked == []
+
+
+def test_machines_and_instances_are_in_one_order(arm: FakeArm) -> None:
+    """The order is that of the ids, whichever table a server is in."""
+    for number in range(8):
+        arm.add(*Machine(name=f"web-{number}").resources(), Machine(name=f"uni_{number}", scale_set="uni").instance())
+    found = [host.instance for host in hosts(arm)]
+    assert len(found) == 16
+    assert found == sorted(found)
 
 
 def test_servers_of_several_subscriptions_are_one_list(arm: FakeArm) -> None:

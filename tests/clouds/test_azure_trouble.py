@@ -43,6 +43,7 @@ def hosts(arm: FakeArm, limits: Limits = SOON, **source: Any) -> list[Discovered
         ),
         pytest.param({"totalRecords": 11}, id="a row never comes"),
         pytest.param({"totalRecords": 0}, id="more rows than there are"),
+        pytest.param({"data": [], "totalRecords": 0}, id="nothing, and a way to go on"),
         pytest.param({"data": []}, id="an empty page, and a way to go on"),
     ],
 )
