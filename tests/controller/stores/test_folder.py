@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,12 +72,9 @@ ESCAPES = {
 def test_no_key_leaves_the_folder(store: FolderStore, key: str) -> None:
     """Nothing can be put, got, found or deleted under a key that is no path inside."""
     (store.path.parent / "secret").write_text("secret")
-    calls = [
-        lambda: put(store, key, b"x"), lambda: list(store.get(key)), lambda: store.head(key), lambda: store.delete(key)
-    ]  # fmt: skip
-    for call in calls:
+    for call in (store.head, store.delete, lambda key: list(store.get(key)), partial(put, store, content=b"x")):
         with pytest.raises(UnknownPackage):
-            call()
+            call(key)
     assert (store.path.parent / "secret").read_text() == "secret"
 
 
