@@ -12,7 +12,8 @@
 - At most `slots` bodies are on their way at once, each a `CHUNK` ahead of its reader, so a
   fleet that asks at once costs bounded memory; who waits too long is told 503 and comes
   again. Bodies of one chunk from the folder, such as metadata, never wait.
-- A reader that takes longer than `longest_stall` for one chunk loses its slot and its connection.
+- A reader that takes longer than `longest_stall` for one chunk loses its slot and its connection; for one that
+  has hung up nothing more is read.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class PackageStore:
         if scope["type"] != "http":
             return
         try:
-            await self._respond(scope, send)
+            await self._respond(scope, receive, send)
         except Refusal as refusal:
             length = (b"content-length", b"%d" % len(refusal.body))
             headers = [(b"content-type", b"text/plain"), length, *refusal.headers]
@@ -74,7 +75,7 @@ class PackageStore:
     def _slots(self) -> asyncio.Semaphore:
         return asyncio.Semaphore(self.slots)
 
-    async def _respond(self, scope: Scope, send: Send) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             raise Refusal(405, "only GET and HEAD", (b"allow", b"GET, HEAD"))
         asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -83,8 +84,8 @@ class PackageStore:
             if reply.span.length == 0 or (file.is_near and reply.span.length <= CHUNK):
                 await self._send(reply, send)
             else:
-                async with self._slot():
-                    await self._send(reply, send)
+                async with self._slot(), _watching(receive) as has_gone:
+                    await self._send(reply, send, has_gone)
 
     @asynccontextmanager
     async def _opened(self, path: str, method: str, asked: Mapping[bytes, str]) -> AsyncIterator[File]:
@@ -105,7 +106,7 @@ class PackageStore:
         else:
             raise Refusal(404, "no such file")
 
-    async def _send(self, reply: Answer, send: Send) -> None:
+    async def _send(self, reply: Answer, send: Send, has_gone: Callable[[], bool] = lambda: False) -> None:
         """Send the answer. Where it breaks off, the server closes the connection, as the answer is not complete.
 
         Raises:
@@ -118,7 +119,7 @@ class PackageStore:
             while chunk or not left:
                 left -= len(chunk)
                 message = {"type": "http.response.body", "body": chunk, "more_body": left > 0}
-                if not await self._is_taken(send(message)) or not left:
+                if not await self._is_taken(send(message)) or not left or has_gone():
                     return
                 chunk = await anext(chunks, b"")
 
@@ -159,6 +160,21 @@ def listen(address: str, port: int) -> socket.socket:
 
 async def _start(send: Send, status: int, headers: Headers) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+@asynccontextmanager
+async def _watching(receive: Receive) -> AsyncIterator[Callable[[], bool]]:
+    """Hand out whether the reader has hung up: uvicorn goes on taking what nobody reads any more."""
+    watch = asyncio.create_task(_hung_up(receive))
+    try:
+        yield watch.done
+    finally:
+        watch.cancel()
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _open(path: Path) -> int | None:

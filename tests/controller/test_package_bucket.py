@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
@@ -324,6 +326,22 @@ def test_a_reader_that_stalls_lets_the_bucket_go(home_store: Path, cloud: Cloud)
 
     asyncio.run(play())
     assert cloud.is_let_go
+
+
+def test_nothing_is_read_for_who_has_hung_up(home_store: Path, cloud: Cloud) -> None:
+    """A host that goes away does not cost the rest of a package."""
+    with (cloud.folder.path / KEY).open("wb") as file:
+        file.truncate(200 * 2**20)
+    with delivering(home_store, cloud, None) as url:
+        parts = urlsplit(url)
+        with socket.create_connection((str(parts.hostname), parts.port or 0)) as connection:
+            connection.sendall(f"GET {PACKAGE} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+            assert connection.recv(1000)
+        until = time.monotonic() + 20
+        while not cloud.is_let_go:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    assert cloud.read < 50 * 2**20
 
 
 # --- configuration

@@ -197,7 +197,8 @@ class Reader:
         self.task = asyncio.create_task(app(scope, self._receive, self._send))
 
     async def _receive(self) -> MutableMapping[str, Any]:
-        return {"type": "http.request"}
+        await asyncio.sleep(3600)
+        return {"type": "http.disconnect"}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         self.has_begun.set()
