@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-CLOUDS := .venv/.clouds-installed
+SDKS := .venv/.sdks-installed
 
 # What the lab boots its servers with; Debian's names.
 LAB_PACKAGES := mmdebstrap debian-archive-keyring systemd-container systemd dbus iproute2 nftables \
@@ -20,13 +20,13 @@ help:  ## show this list
 demo: $(INSTALLED)  ## a controller, three agents and four deployments on this machine, without root
 	$(BIN)/python examples/demo/run.py
 
-test: $(CLOUDS)  ## every check and every test that this machine can run
+test: $(SDKS)  ## every check and every test that this machine can run
 	$(BIN)/python tests/run_all.py
 
 unit: $(INSTALLED)  ## only the unit tests, only on the Python of .venv
 	$(BIN)/pytest -n logical --ignore=tests/lab --ignore=tests/crash --ignore=tests/clouds --ignore=tests/bench
 
-clouds: $(CLOUDS)  ## only the tests with the clouds' SDKs and their doubles
+clouds: $(SDKS)  ## only the tests with the clouds' SDKs and their doubles
 	$(BIN)/pytest -n logical tests/clouds
 
 lint: $(INSTALLED)  ## ruff, mypy --strict, import contracts
@@ -41,11 +41,11 @@ soak: $(INSTALLED)  ## look longer: properties, demos and fleets, about an hour
 	for round in 1 2 3 4 5; do $(BIN)/python examples/demo/run.py || exit 1; done
 	$(BIN)/python tests/bench/run.py --hosts 5000 --out soak.json
 
-bench: $(CLOUDS)  ## measure, and write bench.json
+bench: $(SDKS)  ## measure, and write bench.json
 	$(BIN)/python tests/bench/run.py
 
-deb: $(INSTALLED)  ## build dist/clarion-agent_*.deb and dist/clarion_*.deb
-	packaging/build-deb --out dist
+deb: $(INSTALLED)  ## build the Debian packages below dist; with CLOUDS=1 also those with the clouds' SDKs
+	packaging/build-deb --out dist $(if $(CLOUDS),--clouds)
 
 constraints:  ## pin every dependency anew: versions and hashes
 	packaging/pin-dependencies
@@ -69,6 +69,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # The SDKs of the clouds and their doubles, a quarter of a gigabyte, which the demo does without.
-$(CLOUDS): $(INSTALLED) constraints-clouds.txt
+$(SDKS): $(INSTALLED) constraints-clouds.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r constraints-clouds.txt
 	@touch $@

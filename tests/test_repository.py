@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tomli
 
 from clarion_agent.config import EXAMPLE, load_config
 from clarion_protocol import errors
@@ -22,6 +23,7 @@ UNITS = sorted((ROOT / "systemd").glob("*.service"))
 EMPTY_WORDS = {"manager", "helper", "helpers", "util", "utils", "base", "handler", "handlers", "processor", "common"}
 # A script beside such a file imports it in place of the standard library's.
 STANDARD_NAMES = {"select", "signal", "queue", "secrets", "token", "platform", "test"}
+CLOUDS = ("aws", "gcp", "azure", "ansible", "test-clouds")
 BANNED_MODULES = {"pickle", "cPickle", "marshal", "shelve", "yaml", "dill", "cloudpickle"}
 BANNED_CALLS = {"eval", "exec", "extractall", "system", "popen"}
 # Tenths of systemd's own score; 0 is shut in completely, 100 not at all.
@@ -113,20 +115,34 @@ def test_error_codes_begin_with_their_group() -> None:
         assert not dot or group == error.__mro__[1].__dict__["code"]
 
 
-def test_pins_name_packages_versions_and_hashes_only() -> None:
-    """No address of an index gets into constraints.txt, so it is true on every machine."""
+@pytest.mark.parametrize("file", ["constraints.txt", "constraints-clouds.txt"])
+def test_pins_name_packages_versions_and_hashes_only(file: str) -> None:
+    """No address of an index gets into the pins, so they are true on every machine."""
     form = re.compile(r"#.*|[a-z0-9-]+==[^ /]+( ; .*)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
+    for line in (ROOT / file).read_text().splitlines():
         assert form.fullmatch(line), line
 
 
 def test_pins_cover_everything_the_project_names() -> None:
-    """Each dependency of pyproject.toml, of each extra, and the build backend is pinned."""
-    project = (ROOT / "pyproject.toml").read_text()
-    named = set(re.findall(r'^ +"([a-z0-9.-]+)(?:\[[a-z]+\])?[><=]', project, re.MULTILINE))
-    pinned = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
-    assert "tuf" in named
-    assert {name.replace(".", "-") for name in named | {"hatchling", "supervisor"}} <= pinned
+    """Each dependency of pyproject.toml, of each extra, and the build backend is pinned; the clouds' apart."""
+    extras = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = {"": extras["dependencies"], **extras["optional-dependencies"]}
+    names = {
+        group: {re.split(r"[\[><=; ]", each)[0].replace(".", "-") for each in needs} - {"clarion"}
+        for group, needs in groups.items()
+    }
+    clouds = {name for group in CLOUDS for name in names.pop(group)}
+    core = {name for group in names.values() for name in group} | {"hatchling"}
+    pins, all_pins = (_pins(file) for file in ("constraints.txt", "constraints-clouds.txt"))
+    assert "tuf" in core
+    assert core <= set(pins)
+    assert core | clouds <= set(all_pins)
+    assert not {"boto3", "google-cloud-compute", "azure-identity"} & set(pins)
+    assert pins.items() <= all_pins.items()
+
+
+def _pins(file: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / file).read_text(), re.MULTILINE))
 
 
 def test_the_example_configuration_is_valid() -> None:
