@@ -31,7 +31,11 @@ from clarion_controller.discover.child import Question, Reply
 from clarion_controller.fleet import Aws, Azure, Gcp, HostSource
 
 CHILD = [sys.executable, "-m", "clarion_controller.discover.child"]
-COMMANDS = {"clarion --help": "clarion_controller.cli", "clarion-agent --help": "clarion_agent.cli"}
+COMMANDS = {
+    "clarion --help": "clarion_controller.cli",
+    "clarion deploy --help": "clarion_controller.cli",
+    "clarion-agent --help": "clarion_agent.cli",
+}
 SDKS = ("boto3", "botocore", "google", "azure")
 STARTS = 11
 PATIENCE_S = 300.0
@@ -102,7 +106,7 @@ def listed(source: HostSource, count: int) -> Cost:
 
 def started(command: str, module: str) -> list[Row]:
     """Return what it costs to start a program that needs no SDK; the floor is the same where there is none."""
-    run = f"from {module} import main; main()"
+    run = f"import sys; sys.argv[1:] = {command.split()[1:]!r}; from {module} import main; main()"
     hidden = f"import sys; sys.modules.update(dict.fromkeys({SDKS!r})); {run}"
     pairs = [(start(run), start(hidden)) for _ in range(STARTS)]  # in turns: the machine may have other work
     plain, without = (least(costs) for costs in zip(*pairs, strict=True))
@@ -121,13 +125,14 @@ def least(costs: Iterable[Cost]) -> Cost:
 def start(run: str) -> Cost:
     """Return what it costs to run a program only to have its help."""
     with tempfile.TemporaryFile() as nowhere:
-        return cost_of([sys.executable, "-c", run, "--help"], b"", nowhere.fileno())
+        return cost_of([sys.executable, "-c", run], b"", nowhere.fileno())
 
 
 def loaded_by(run: str) -> int:
     """Return how many modules of the clouds' SDKs a program has loaded when it ends."""
-    last = f"import atexit, sys; atexit.register(lambda: print('\\n', *sys.modules)); {run}"
-    command = [sys.executable, "-c", last, "--help"]
+    shown = "'\\n', *(name for name, module in sys.modules.items() if module)"
+    last = f"import atexit, sys; atexit.register(lambda: print({shown})); {run}"
+    command = [sys.executable, "-c", last]
     said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
     return sum(module.split(".")[0] in SDKS for module in said.splitlines()[-1].split())
 
