@@ -19,26 +19,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import socket
-import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from clarion_controller.package_answer import Answer, File, Headers, Refusal, answer, headers_of
+from clarion_controller.package_answer import Answer, File, Headers, Refusal, answer
 from clarion_controller.package_bucket import Bucket
-from clarion_controller.stores.store import Span
+from clarion_controller.package_folder import CHUNK, opened
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-CHUNK = 256 * 1024
 BACKLOG = 4096
 DEAD_MS = 60_000  # how long a reader may leave bytes unacknowledged before the kernel drops it
 
@@ -93,18 +90,15 @@ class PackageStore:
         match = package or _METADATA.fullmatch(path) or _POLICY.fullmatch(path)
         if match is None:
             raise Refusal(404, "no such file")
-        descriptor = await asyncio.to_thread(_open, self.store / match[1])
-        if descriptor is not None:
-            try:
-                yield _file(path, descriptor)
-            finally:
-                os.close(descriptor)
-        elif package and (bucket := self.bucket()):
-            if method == "GET":
-                await bucket.redirect(package[2], is_anew="no-cache" in asked.get(b"cache-control", ""))
-            yield await bucket.file(path, package[2])
-        else:
-            raise Refusal(404, "no such file")
+        async with opened(self.store / match[1], path) as file:
+            if file:
+                yield file
+            elif package and (bucket := self.bucket()):
+                if method == "GET":
+                    await bucket.redirect(package[2], is_anew="no-cache" in asked.get(b"cache-control", ""))
+                yield await bucket.file(path, package[2])
+            else:
+                raise Refusal(404, "no such file")
 
     async def _send(self, reply: Answer, send: Send, has_gone: Callable[[], bool] = lambda: False) -> None:
         """Send the answer. Where it breaks off, the server closes the connection, as the answer is not complete.
@@ -175,31 +169,3 @@ async def _watching(receive: Receive) -> AsyncIterator[Callable[[], bool]]:
 async def _hung_up(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _open(path: Path) -> int | None:
-    """Open a plain file of the store, or return None."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
-def _file(path: str, descriptor: int) -> File:
-    status = os.fstat(descriptor)
-    etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-    return File(status.st_size, headers_of(path, etag), etag, partial(_read, descriptor), is_near=True)
-
-
-async def _read(descriptor: int, span: Span) -> AsyncGenerator[bytes, None]:
-    offset, end = span.offset, span.offset + span.length
-    while offset < end:
-        chunk = await asyncio.to_thread(os.pread, descriptor, min(CHUNK, end - offset), offset)
-        if not chunk:
-            return
-        offset += len(chunk)
-        yield chunk

@@ -24,7 +24,8 @@ from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.patience import Patience
 from clarion_controller import fleet, once
 from clarion_controller.package_bucket import Bucket, BucketInForce
-from clarion_controller.package_http import CHUNK, PackageStore
+from clarion_controller.package_folder import CHUNK
+from clarion_controller.package_http import PackageStore
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.store import Span, Stored
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable, StoreMisbehaved

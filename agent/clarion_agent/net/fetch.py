@@ -17,7 +17,8 @@ from pathlib import Path
 
 from clarion_agent.config import Config
 from clarion_agent.net.patience import Patience
-from clarion_agent.net.store_http import NotInStore, Span, StoreHttp
+from clarion_agent.net.place import NotInStore, Span
+from clarion_agent.net.store_http import StoreHttp
 from clarion_agent.net.web_server import AttemptFailed
 from clarion_protocol.errors import HostError, NoSpace, StoreUnavailable
 

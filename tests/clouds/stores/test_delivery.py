@@ -16,8 +16,9 @@ from tests.stores import Cluster, cluster_in, serving
 
 from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.patience import Patience
+from clarion_agent.net.place import Span
 from clarion_agent.net.refresh import Wanted, refresh
-from clarion_agent.net.store_http import Span, StoreHttp
+from clarion_agent.net.store_http import StoreHttp
 from clarion_agent.origin import origin_of
 from clarion_agent.packages import PackageBook
 from clarion_controller.fleet import FILE_NAME, load_fleet
