@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from clarion_controller.api.app import Desk
 from clarion_controller.api.views import Views
 from clarion_controller.cluster import Cluster
+from clarion_controller.discover.attempts import Ask
 from clarion_controller.discovery import Discovery
 from clarion_controller.enrolment import RosterEnrolment
 from clarion_controller.gateway.enrol import JoinPort, JoinPortSettings
@@ -27,8 +28,8 @@ from clarion_controller.state.roster import Host, Roster
 
 
 @contextmanager
-def assembled(cluster: Cluster, inbox: Inbox) -> Iterator[Desk]:
-    """Put the parts together and open the ports that agents come to.
+def assembled(cluster: Cluster, inbox: Inbox, ask: Ask) -> Iterator[Desk]:
+    """Put the parts together and open the ports that agents come to; `ask` asks the sources of hosts.
 
     Raises:
         BadConfig: a key, the database or a port cannot be used.
@@ -42,7 +43,7 @@ def assembled(cluster: Cluster, inbox: Inbox) -> Iterator[Desk]:
     roster = Roster(database, log)
     gateway = Gateway(GatewaySettings(at.bind, at.signal_port, at.report_port, secret), roster, inbox.deliver)
     signer = Signer(cluster.id, keys.read("signal"), keys.read("beacon"))
-    discovery = Discovery(cluster)
+    discovery = Discovery(cluster, ask)
     membership = Membership(cluster, discovery, roster)
     settings = Settings(signer, membership.members, float(at.unreachable_after))
     rollouts = Rollouts(settings, log, roster, gateway)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from clarion_controller.state.rivals import Rivals
 from clarion_controller.state.rollout_state import RolloutState
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
@@ -32,6 +33,13 @@ def wrong_clock(off: float) -> str:
     if abs(off) <= CLOCKS_APART:
         return ""
     return f"its clock is {in_words(abs(off))} {'ahead' if off > 0 else 'behind'}; run 'timedatectl' there"
+
+
+def rivalry(rivals: Rivals) -> Iterator[str]:
+    """Yield what it means that others claimed to be a server which has its agent."""
+    if rivals.count:
+        times = "once" if rivals.count == 1 else f"{rivals.count} times"
+        yield f"another agent claimed {times} to be this server and was refused: was its disk copied?"
 
 
 def why(state: RolloutState) -> str:

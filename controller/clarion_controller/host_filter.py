@@ -83,7 +83,7 @@ def _having(members: list[T], what: str, wanted: Sequence[str], values: Callable
 
 
 def _tag(key: str, member: Filterable) -> list[str]:
-    return [member.tags.get(key, "")]
+    return [member.tags[key]] if key in member.tags else []
 
 
 def _drawn(members: list[T], wanted: HostFilter) -> list[T]:

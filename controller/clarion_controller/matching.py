@@ -127,24 +127,28 @@ def _members(bound: Sequence[tuple[Discovered, Host | None]], enrolled: Sequence
         is_free = used[server.name] == 1 and server.name not in namesakes and is_name(server.name)
         member = Member(server.name if is_free else _unique(server), None, server)
         namesake = namesakes.get(server.name)
-        if namesake and server.instance and not namesake.instance:
-            yield replace(member, findings=(_namesake(server, namesake),))
-        else:
-            yield member
+        yield replace(member, findings=_namesakes(server, namesake)) if namesake else member
 
 
 def _unique(server: Discovered) -> str:
-    """Return a name that no other server has; one that is only listed by name is the only one of it."""
+    """Return a name that no other server has: with its number in its cloud, else with who lists it."""
     number = server.instance.partition(":")[2]
     if not number:
-        return server.name
+        return f"{server.name}-{server.source.partition(',')[0]}"
     return f"{server.name}-{number}" if is_name(f"{server.name}-{number}") else number
 
 
-def _namesake(server: Discovered, host: Host) -> str:
+def _namesakes(server: Discovered, host: Host) -> tuple[str, ...]:
+    if not server.instance:
+        return (
+            f"the agent {host.name} runs on {host.instance}, which another source lists: "
+            f"if that is the same server, take {server.name} out of {server.source}",
+        )
+    if host.instance:
+        return ()
     return (
         f"an agent calls itself {host.name}, but never said that it is {server.instance}: "
-        f"if it is, run 'clarion hosts revoke {host.name} -e {host.environment}' and 'clarion-agent join' there"
+        f"if it is, run 'clarion hosts revoke {host.name} -e {host.environment}' and 'clarion-agent join' there",
     )
 
 

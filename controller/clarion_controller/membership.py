@@ -39,7 +39,6 @@ class Membership:
 
         Raises:
             UnknownName: no such environment.
-            BadConfig: fleet.toml never could be read.
         """
         known = self.discovery.known(environment)
         has_answered = all(source.answered_at is not None for source in self.sources(environment))

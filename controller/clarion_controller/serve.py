@@ -26,6 +26,8 @@ from clarion_agent.net.notify_systemd import Systemd
 from clarion_controller.api.app import Desk, create_app
 from clarion_controller.assembly import assembled
 from clarion_controller.cluster import Cluster
+from clarion_controller.discover.ask import ask_in_child
+from clarion_controller.discover.attempts import Ask
 from clarion_controller.inbox import Inbox
 from clarion_controller.package_http import PackageStore
 from clarion_controller.process import only_one, tcp_socket, unix_socket
@@ -78,8 +80,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(home: Path, api: Path) -> AsyncIterator[Running]:
-    """Have a controller serve within a `with` block.
+async def running(home: Path, api: Path, ask: Ask = ask_in_child) -> AsyncIterator[Running]:
+    """Have a controller serve within a `with` block; `ask` asks the sources of hosts.
 
     Raises:
         NoCluster, BadConfig, Blocked: as for `serve`.
@@ -91,7 +93,7 @@ async def running(home: Path, api: Path) -> AsyncIterator[Running]:
         api_socket = stack.enter_context(unix_socket(api))
         package_socket = stack.enter_context(tcp_socket(at.bind, at.package_port))
         inbox = Inbox()
-        desk = stack.enter_context(assembled(cluster, inbox))
+        desk = stack.enter_context(assembled(cluster, inbox, ask))
         await asyncio.to_thread(_freshen, cluster)
         servers = [
             _server(create_app(desk)),

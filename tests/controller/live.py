@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,8 @@ from tests.stores import Cluster, cluster_in
 
 from clarion_controller.api.app import Desk
 from clarion_controller.cli.client import Controller
+from clarion_controller.discover.ask import ask_in_child
+from clarion_controller.discover.attempts import Ask
 from clarion_controller.gateway.enrol import Invitation
 from clarion_controller.gateway.gateway import Inbound
 from clarion_controller.key_files import KeyFolder
@@ -83,17 +85,24 @@ class Live:
         async def do() -> T:
             return call()
 
-        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(10)
+        return self.await_on_loop(do)
 
-    def enrol(self, name: str, environment: str = "production") -> LiveHost:
-        """Enrol a host as the join port would."""
+    def await_on_loop(self, call: Callable[[], Coroutine[None, None, T]]) -> T:
+        """Return what the coroutine of `call` returns on the controller's event loop."""
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(10)
+
+    def enrol(self, name: str, environment: str = "production", instance: str = "") -> LiveHost:
+        """Enrol a host as the join port would; `instance` is its number in its cloud."""
         key, invite = SigningKey.generate(), new_id()
         invitation = Invitation(hash_secret(new_secret()), environment, (), None, 1, 2**40)
         self.desk.roster.invite(invitation, invite)
         transport = TransportKey.generate().public
-        request = JoinRequest(invite=invite, name=name, sign_key=key.public_hex, transport_key=transport)
+        request = JoinRequest(
+            invite=invite, name=name, sign_key=key.public_hex, transport_key=transport, instance=instance
+        )
         host = self.desk.roster.admit(request, invitation)
         self.on_loop(lambda: self.desk.rollouts.host_joined(host))
+        self.on_loop(lambda: self.desk.membership.welcome(host))
         return LiveHost(host.id, self.desk.cluster.id, key)
 
     def turn(self, *said: Inbound) -> None:
@@ -102,8 +111,8 @@ class Live:
 
 
 @contextmanager
-def live(home: Path) -> Iterator[Live]:
-    """Have the controller of `home` serve within a `with` block."""
+def live(home: Path, ask: Ask = ask_in_child) -> Iterator[Live]:
+    """Have the controller of `home` serve within a `with` block; `ask` asks the sources of hosts."""
     api = home / "run" / "controller.sock"
     loop = asyncio.new_event_loop()
     ready: dict[str, Live | BaseException] = {}
@@ -111,7 +120,7 @@ def live(home: Path) -> Iterator[Live]:
 
     async def main() -> None:
         try:
-            async with running(home, api) as controller:
+            async with running(home, api, ask) as controller:
                 ready["live"] = Live(home, api, loop, controller.desk)
                 told.set()
                 await stop.wait()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, HostProgress, LogAnswer, StreamAnswer
 from clarion_controller.catch_up import own_walk
-from clarion_controller.explain import why, wrong_clock
+from clarion_controller.explain import rivalry, why, wrong_clock
 from clarion_controller.history import GOOD, History
 from clarion_controller.matching import Member
 from clarion_controller.membership import Membership
@@ -95,7 +95,7 @@ class Views:
             facts=report.facts if report else None,
             running=report.running if report else [],
             drift=self._drift(host) if host else [],
-            findings=list(member.findings),
+            findings=[*member.findings, *rivalry(self.roster.rivals(member.instance))],
         )
 
     def stream(self, walks: Sequence[Walk]) -> StreamAnswer:
