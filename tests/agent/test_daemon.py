@@ -145,6 +145,7 @@ def test_an_agent_on_a_copied_disk_ends_and_is_not_started_again(config_file: Pa
     assert "copied from gcp:1; this is gcp:2" in ended.stderr
     assert "clarion-agent join TOKEN" in ended.stderr
     assert "line.ended" not in ended.stderr
+    assert "instance      gcp:1" in call(config_file, "status").stdout
 
 
 def test_a_second_agent_is_refused(agent: subprocess.Popen[str], config_file: Path) -> None:
