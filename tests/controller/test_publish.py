@@ -90,6 +90,33 @@ def test_the_same_bytes_again_are_a_harmless_repeat(cluster: Cluster) -> None:
     assert (cluster.home / "store/metadata/timestamp.json").read_bytes() == timestamp
 
 
+@pytest.mark.parametrize("left", [b"half of it", None], ids=["of other bytes", "of the same bytes"])
+def test_what_a_crashed_publish_left_is_in_nobody_s_way(cluster: Cluster, left: bytes | None) -> None:
+    """It got as far as the store and no further: nothing signed names other bytes, so they go; the same ones serve."""
+    built = cluster.build("1.0.0")
+    folder = cluster.repository.packages / "shop"
+    folder.mkdir()
+    for file in (built.package, built.manifest):
+        (folder / file.name).write_bytes(file.read_bytes() if left is None else left)
+    assert not publish(cluster.home, built.package, built.manifest).is_repeat
+    for file in (built.package, built.manifest):
+        assert (folder / file.name).read_bytes() == file.read_bytes()
+    (folder / built.manifest.name).unlink()
+    assert publish(cluster.home, built.package, built.manifest).is_repeat
+    assert (folder / built.manifest.name).read_bytes() == built.manifest.read_bytes()
+
+
+def test_packages_go_where_fleet_toml_says_and_a_mistake_there_is_told_first(cluster: Cluster) -> None:
+    """Before a key is made or anything is signed."""
+    built = cluster.build("1.0.0")
+    config = cluster.home / "fleet.toml"
+    config.write_text(config.read_text() + '[store.s3]\nbucket = "a"\n[store.gcs]\nbucket = "b"\n')
+    before = files_of(cluster.home)
+    with pytest.raises(BadConfig, match="s3"):
+        publish(cluster.home, built.package, built.manifest)
+    assert files_of(cluster.home) == before
+
+
 def test_other_bytes_under_a_published_version_are_refused(cluster: Cluster) -> None:
     """A version is bound to its bytes for ever; nothing in the store changes."""
     cluster.publish("1.0.0")
