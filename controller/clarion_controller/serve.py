@@ -29,6 +29,7 @@ from clarion_controller.cluster import Cluster
 from clarion_controller.discover.ask import ask_in_child
 from clarion_controller.discover.attempts import Ask
 from clarion_controller.inbox import Inbox
+from clarion_controller.package_bucket import BucketInForce
 from clarion_controller.package_http import PackageStore
 from clarion_controller.process import only_one, tcp_socket, unix_socket
 from clarion_protocol.errors import ClarionError
@@ -97,7 +98,7 @@ async def running(home: Path, api: Path, ask: Ask = ask_in_child) -> AsyncIterat
         await asyncio.to_thread(_freshen, cluster)
         servers = [
             _server(create_app(desk)),
-            _server(PackageStore(home / "store")),
+            _server(PackageStore(home / "store", BucketInForce(lambda: cluster.fleet.store, home))),
         ]
         tasks = [
             asyncio.create_task(desk.rollouts.run(inbox), name="rollouts"),
