@@ -61,6 +61,7 @@ def credential(config: fleet.AzureBlob) -> Any:
         return None
     try:
         return load("azure.identity", "azure").DefaultAzureCredential(
+            exclude_broker_credential=True,
             exclude_shared_token_cache_credential=True,
             exclude_visual_studio_code_credential=True,
             exclude_powershell_credential=True,

@@ -11,7 +11,7 @@ from typing import Any
 
 from clarion_controller.stores.gcs_signing import SIGNING_HINT
 from clarion_controller.stores.sdk import load
-from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
+from clarion_protocol.errors import BadConfig, BadContent, ClarionError, CloudRefused, CloudUnavailable
 
 # What these libraries raise when an answer is not of the shape that they know.
 TRIPS = (AttributeError, KeyError, TypeError, ValueError)
@@ -26,7 +26,7 @@ def trouble(bucket: str, permission: str) -> Iterator[None]:
     """Say in our words what Google's libraries raise; `permission` is what the call needs.
 
     Raises:
-        CloudUnavailable, CloudRefused, BadConfig: as `Store` says.
+        CloudUnavailable, CloudRefused, BadConfig, BadContent: as `Store` says.
     """
     api, auth = load("google.api_core.exceptions", "gcp"), load("google.auth.exceptions", "gcp")
     requests, storage = load("requests", "gcp"), load("google.cloud.storage.exceptions", "gcp")
@@ -63,6 +63,8 @@ def _answered(error: Any, bucket: str, permission: str) -> ClarionError:
         )
     if error.code == 401:
         return CloudRefused("Google does not accept the controller's credentials (401)", hint=_LOGIN_HINT)
+    if error.code == 400 and "crc32c" in str(error).lower():
+        return BadContent(f"the bytes changed on their way into the bucket {bucket}", hint="Publish again.")
     if error.code == 400:
         return BadConfig(
             f"Google does not accept the request to the bucket {bucket!r} (400)",

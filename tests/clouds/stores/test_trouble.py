@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tests.clouds.loopback import free_port
 from tests.clouds.stores.places import BUCKET, AzurePlace, GcsPlace, Place, S3Place, put
 from tests.clouds.stores.surly import Answer, answering, cutting
 
+from clarion_controller.stores.azure import AzureStore
 from clarion_controller.stores.store import Store
 from clarion_protocol.errors import BadConfig, BadContent, ClarionError, CloudRefused, CloudUnavailable
 
@@ -124,6 +126,31 @@ def test_wrong_credentials_are_told_from_missing_permissions(
     assert type(error) is CloudRefused
     assert "forbids" not in error.message
     assert error.hint
+
+
+CHANGED = {
+    "s3": said("s3", 400, "BadDigest"),
+    "gcs": said("gcs", 400, "Provided CRC32C does not match the calculated one"),
+    "azure": said("azure", 400, "Md5Mismatch"),
+}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_bytes_that_changed_on_their_way_are_not_stored(cloud: str, tmp_path: Path) -> None:
+    """The cloud compares what came with what was hashed here (moto and fake-gcs-server do not)."""
+    assert type(trouble(cloud, "put", CHANGED[cloud], tmp_path)) is BadContent
+
+
+def test_azures_blocks_become_a_blob_only_where_none_is(azure_place: Place, tmp_path: Path) -> None:
+    """Also if somebody else was first after we looked, and before our blocks went up."""
+    store = azure_place.open()
+    assert isinstance(store, AzureStore)
+    put(store, KEY, b"theirs", tmp_path)
+    (tmp_path / "ours").write_bytes(b"ours")
+    full = f"{azure_place.table().azure.prefix}/{KEY}"  # type: ignore[union-attr]
+    with (tmp_path / "ours").open("rb") as file:
+        assert not store._commit(KEY, full, store._stage(full, file, hashlib.sha256(b"ours").hexdigest()))
+    assert b"".join(store.get(KEY)) == b"theirs"
 
 
 PASSING = {
