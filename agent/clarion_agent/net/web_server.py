@@ -13,7 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 from urllib3.response import BaseHTTPResponse
 
 from clarion_agent.net.patience import Pace, Patience, Watched, WatchedTls
@@ -134,5 +141,8 @@ class WebServer:
             if any(isinstance(cause, (OSError, urllib3.exceptions.IncompleteRead)) for cause in (error, *error.args)):
                 raise AttemptFailed(self.away(BROKEN_OFF), may_pass=True) from error
             raise AttemptFailed(self.wrong("does not speak HTTP properly")) from error
+        except SSLError as error:
+            hint = "Is this host's clock right, and is the package ca-certificates installed?"
+            raise AttemptFailed(self.wrong(f"cannot be spoken with: {str(error)[:200]}", hint)) from error
         except HTTPError as error:
             raise AttemptFailed(self.wrong(f"cannot be spoken with: {str(error)[:200]}")) from error

@@ -247,5 +247,6 @@ def test_over_https_a_bucket_proves_its_name(
                 return
             with pytest.raises(StoreMisbehaved, match=words) as caught:
                 fetched(store.url, tmp_path / "got")
+            assert "ca-certificates" in str(caught.value.hint)
             assert SECRET not in str(caught.value) + "".join(traceback.format_exception(caught.value))
             assert bucket.requests == []

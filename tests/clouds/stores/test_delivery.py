@@ -12,6 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.clouds.stores.places import Place
+from tests.controller.live import new_cluster
+from tests.controller.test_serve import serving as running_controller
+from tests.controller.test_serve import wait_until_ready
 from tests.stores import Cluster, cluster_in, serving
 
 from clarion_agent.net.fetch import Fetcher
@@ -126,3 +129,21 @@ def test_an_address_that_expires_on_the_way_is_renewed(cloud: Place, tmp_path: P
         time.sleep(3.5)
         rest = b"".join(file.span(Span(1000, release.length - 1000, release.length)))
     assert hashlib.sha256(first + rest).hexdigest() == release.sha256
+
+
+def test_a_controller_that_runs_takes_the_bucket_that_is_added(s3_place: Place, tmp_path: Path) -> None:
+    """`clarion serve` itself, without a restart; what was published before is still served."""
+    cluster = new_cluster(tmp_path)
+    home = cluster.home
+    port = load_fleet(home / FILE_NAME).controller.package_port
+    with running_controller(home) as process:
+        wait_until_ready(process, home)
+        url = f"http://127.0.0.1:{port}"
+        cluster.publish("0.9.0")
+        config = home / FILE_NAME
+        config.write_text(f"{config.read_text()}\n{bucket_table(s3_place)}\n")
+        cluster.publish("1.0.0+build.7", content=BIG)
+        assert not list((home / "store/packages/shop").glob("shop-1*"))
+        install(cluster, url, origin_of_place(s3_place), tmp_path / "trust")
+        earlier = PackageBook(tmp_path / "trust", cluster.root).find("shop", "0.9.0")
+        Fetcher(url, CALM).fetch(earlier.path, tmp_path / "earlier", [(0, 10)], total=earlier.length)
