@@ -35,6 +35,7 @@ LEASE_GRACE = 5.0
 UNREACHABLE_AFTER = 90.0
 
 _MAX_QUOTED = 300
+_RETREATED = {DeploymentStatus.RUNNING, DeploymentStatus.ROLLING_BACK, DeploymentStatus.ROLLED_BACK}
 _BACK = {HostStatus.ROLLED_BACK, HostStatus.FAILED, HostStatus.SKIPPED, HostStatus.UNREACHABLE}
 
 
@@ -96,16 +97,16 @@ def halt(state: RolloutState, moment: Moment) -> list[AnyEvent]:
 
 
 def retreat(state: RolloutState, moment: Moment) -> list[AnyEvent]:
-    """After a halt, order back whoever may run the new release."""
-    if not state.is_halted or state.status is not DeploymentStatus.RUNNING or not state.deployment.plan.auto_rollback:
+    """After a halt, order back whoever may run the new release; also who comes back to the fleet only then."""
+    if not state.is_halted or not state.deployment.plan.auto_rollback or state.status not in _RETREATED:
         return []
-    touched = state.ids(lambda host: host.may_run_it)
+    touched = state.ids(lambda host: host.may_run_it and host.told is not Verb.ROLLBACK)
     if not touched:
         return []
-    return [
-        StatusChanged(at=moment.now, status=DeploymentStatus.ROLLING_BACK, reason=state.halt),
-        Signalled(at=moment.now, verb=Verb.ROLLBACK, hosts=touched, reason=state.halt),
-    ]
+    order = Signalled(at=moment.now, verb=Verb.ROLLBACK, hosts=touched, reason=state.halt)
+    if state.status is not DeploymentStatus.RUNNING:
+        return [order]
+    return [StatusChanged(at=moment.now, status=DeploymentStatus.ROLLING_BACK, reason=state.halt), order]
 
 
 def stop_the_rest(state: RolloutState, moment: Moment) -> list[AnyEvent]:

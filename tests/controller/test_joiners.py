@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.controller.fake_fleet import FakeFleet, Faults, fleet_of
+from tests.controller.test_promises import no_lease_after_halt
 
 from clarion_controller.admit import max_parallel
 from clarion_controller.api.orders import pause, resume
@@ -19,7 +20,7 @@ from clarion_protocol.documents import Plan
 from clarion_protocol.errors import UnknownName
 from clarion_protocol.words import DeploymentStatus, HostStatus, Joiners, Strategy
 
-ENOUGH = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ENOUGH = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def listed_fleet(folder: Path, count: int, *faults: Faults) -> FakeFleet:
@@ -199,6 +200,22 @@ def test_a_server_that_is_started_again_is_given_time_to_start(tmp_path: Path) -
     assert fleet.run(walk).state.reason == "all 5 hosts run 1.2.0"
 
 
+def test_who_took_a_bad_version_with_it_goes_back_when_it_comes_back(tmp_path: Path) -> None:
+    """Listed no more while the others were ordered back, so nobody told it; it does not stay on what failed."""
+    fleet = listed_fleet(tmp_path, 4, Faults(), Faults(step_time=3.0))
+    walk = under_way(fleet)
+    fleet.named("web-0002").faults.fails_in = HostStatus.CHECKING
+    away = fleet.named("web-0001")
+    fleet.run(walk, until=lambda: away.status is HostStatus.COMMITTED)
+    fleet.step()
+    fleet.disappear("web-0001")
+    assert fleet.run(walk).state.status is DeploymentStatus.ROLLED_BACK
+    assert away.runs == "1.2.0"
+    fleet.appear("web-0001")
+    fleet.run(walk, until=lambda: away.status is HostStatus.ROLLED_BACK, limit=100)
+    assert away.runs == "1.1.0"
+
+
 def test_a_bad_version_is_stopped_although_bad_servers_are_replaced(tmp_path: Path) -> None:
     """The autoscaler takes each away that failed: their failures count all the same."""
     fleet = listed_fleet(tmp_path, 6, *[Faults(fails_in=HostStatus.CHECKING) for _ in range(6)])
@@ -305,9 +322,8 @@ class Weather:
             self.went.add(fleet.named(name).id)
             fleet.terminate(name) if what == "terminate" else fleet.disappear(name)
 
-    def check(self, walk: Walk, first: set[str]) -> None:
-        """Check what holds at every moment of the rollout."""
-        state, expected = self.fleet.state_of(walk), set(self.fleet.expected())
+    def check_limits(self) -> None:
+        """Check that nobody beyond `max_parallel` is in change, in any deployment; who vanished in it is left out."""
         for each in self.fleet.rollouts.streams.walks():
             changing = [
                 host
@@ -315,6 +331,11 @@ class Weather:
                 if host.is_in_change and host.id not in self.went and host.deployment == each.state.deployment
             ]
             assert len(changing) <= max_parallel(each.state)
+
+    def check(self, walk: Walk, first: set[str]) -> None:
+        """Check what else holds at every moment of a rollout in which nothing fails."""
+        self.check_limits()
+        state, expected = self.fleet.state_of(walk), set(self.fleet.expected())
         counted = set(state.hosts)
         assert counted <= expected
         assert counted >= first & expected
@@ -352,3 +373,34 @@ def test_a_fleet_that_comes_and_goes_ends_on_what_is_in_force(
         fleet.run(walk, until=lambda: {host.runs for host in fleet.expected().values()} <= {"1.2.0"}, limit=400)
         fleet.step()
         assert set(fleet.state_of(walk).hosts) == set(fleet.expected())
+
+
+@ENOUGH
+@given(
+    st.lists(st.sampled_from([None, HostStatus.TESTING, HostStatus.CHECKING]), min_size=2, max_size=6),
+    strategies,
+    happenings,
+)
+def test_whatever_fails_in_a_fleet_that_comes_and_goes_is_stopped(
+    fails: list[HostStatus | None], plan: Plan, script: list[tuple[int, str, int]]
+) -> None:
+    """It ends, truthfully: nobody is admitted after a halt, and nobody who was there throughout keeps what failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = listed_fleet(Path(folder), len(fails))
+        weather = Weather(fleet)
+        fleet.run(fleet.deploy("1.1.0"))
+        for host, fails_in in zip(fleet.hosts.values(), fails, strict=True):
+            host.faults.fails_in = fails_in
+        walk = fleet.deploy_with(plan, "1.2.0")
+        for gap, what, number in script:
+            weather.strike(what, number)
+            for _ in range(gap + 1):
+                fleet.step()
+                weather.check_limits()
+        walk = fleet.run(walk)
+        assert walk.state.reason
+        assert no_lease_after_halt(fleet, walk)
+        if walk.state.status is DeploymentStatus.ROLLED_BACK:
+            stayed = [host for id_, host in fleet.hosts.items() if id_ not in weather.went]
+            assert all(host.runs != "1.2.0" for host in stayed)
+        assert fleet.log.verify().broken_at is None
