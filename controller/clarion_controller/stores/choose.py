@@ -8,6 +8,7 @@ from clarion_controller import fleet
 from clarion_controller.stores.azure import AzureStore
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.gcs import GcsStore
+from clarion_controller.stores.keys import Keys
 from clarion_controller.stores.s3 import S3Store
 from clarion_controller.stores.store import Store
 from clarion_protocol.errors import BadConfig
@@ -19,11 +20,14 @@ def store_of(store: fleet.Store, home: Path) -> Store:
     No bucket is asked before it is needed, and none of the clouds' SDKs is loaded.
 
     Raises:
-        BadConfig: it names several.
+        BadConfig: it names several, or a prefix that cannot be one.
     """
-    named = [key for key in ("s3", "gcs", "azure") if getattr(store, key) is not None]
+    buckets = {"s3": store.s3, "gcs": store.gcs, "azure": store.azure}
+    named = {key: bucket for key, bucket in buckets.items() if bucket is not None}
     if len(named) > 1:
         raise BadConfig(f"[store] names {' and '.join(named)}", hint="Packages lie in one place; leave one of them.")
+    for bucket in named.values():
+        Keys.below(bucket.prefix)
     if store.s3 is not None:
         return S3Store(store.s3)
     if store.gcs is not None:

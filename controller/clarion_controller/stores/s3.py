@@ -1,7 +1,7 @@
 """Packages in a bucket of S3, or of what speaks its language (MinIO, Ceph, R2).
 
 Source: the S3 API reference, "Conditional writes". One PUT carries a whole package: S3 checks its SHA-256 and that
-nothing is there before it stores anything. Requests are signed, so no secret travels, not even over http.
+nothing is there before it stores anything. Requests are signed, so no secret key travels, not even over http.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from clarion_controller import fleet
-from clarion_controller.discover.aws_session import open_session
 from clarion_controller.stores.keys import Keys, unknown
+from clarion_controller.stores.s3_client import open_client
 from clarion_controller.stores.s3_trouble import code_of, silent, trouble
-from clarion_controller.stores.sdk import load
 from clarion_controller.stores.sending import CHUNK, check, length_of, opened
 from clarion_controller.stores.store import Span, Stored
 from clarion_protocol.errors import BadConfig, CloudUnavailable
@@ -106,38 +105,7 @@ class S3Store:
 
     @cached_property
     def _client(self) -> Any:
-        session = open_session(self.config.profile, self.config.endpoint).session
-        region = self._region(session)
-        client = session.client(
-            "s3", region_name=region, endpoint_url=self.config.endpoint or None, config=_settings(self.config)
-        )
-        self._check_region(client, region)
-        return client
-
-    def _region(self, session: Any) -> str:
-        region = self.config.region or session.region_name or ("us-east-1" if self.config.endpoint else "")
-        if not region:
-            raise BadConfig(
-                f"nobody says in which region the bucket {self.config.bucket} is",
-                hint='Add region = "..." to [store.s3] in fleet.toml.',
-            )
-        return str(region)
-
-    def _check_region(self, client: Any, region: str) -> None:
-        """Find out now what would fail on every host: an address is signed for one region, and boto3 finds others."""
-        try:
-            answer = client.head_bucket(Bucket=self.config.bucket)
-        except client.exceptions.ClientError as error:
-            if code_of(error) in ("404", "NoSuchBucket"):
-                raise
-            answer = error.response
-        headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
-        actual = headers.get("x-amz-bucket-region", region)
-        if actual != region and not self.config.endpoint:
-            raise BadConfig(
-                f"the bucket {self.config.bucket} is in {actual}, not in {region}",
-                hint=f'Write region = "{actual}" into [store.s3] in fleet.toml.',
-            )
+        return open_client(self.config)
 
     def _put(self, full: str, fields: dict[str, Any]) -> bool:
         for _ in range(_CONFLICTS):
@@ -178,19 +146,6 @@ class S3Store:
 
     def _trouble(self, permission: str) -> Any:
         return trouble(self.config, permission)
-
-
-def _settings(config: fleet.S3) -> Any:
-    return load("botocore.config", "aws").Config(
-        connect_timeout=5,
-        read_timeout=60,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        signature_version="s3v4",
-        s3={"addressing_style": "path" if config.endpoint else "virtual"},
-        # What boto3 adds of its own to each request, others than S3 do not understand; our checksum is there.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
 
 
 def _check_length(file: Path, length: int) -> None:

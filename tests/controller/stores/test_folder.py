@@ -110,3 +110,10 @@ def test_two_buckets_are_one_too_many(tmp_path: Path) -> None:
     both = fleet.Store(s3=fleet.S3(bucket="acme"), gcs=fleet.Gcs(bucket="acme"))
     with pytest.raises(BadConfig, match="names s3 and gcs"):
         store_of(both, tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["../others", "a//b", "a/./b", "a\nb"])
+def test_a_prefix_that_is_no_path_is_told_at_once(tmp_path: Path, prefix: str) -> None:
+    """Not when the first package is put."""
+    with pytest.raises(BadConfig, match="prefix"):
+        store_of(fleet.Store(s3=fleet.S3(bucket="acme", prefix=prefix)), tmp_path)

@@ -10,8 +10,10 @@ import pytest
 from clarion_controller.stores.sdk import load
 from clarion_protocol.errors import BadConfig
 
-MODULES = ["choose", "folder", "s3", "s3_trouble", "gcs", "gcs_signing", "gcs_trouble", "azure", "azure_signing",
-           "azure_trouble", "sdk", "keys", "sending", "store"]  # fmt: skip
+MODULES = [
+    "azure", "azure_signing", "azure_trouble", "choose", "folder", "gcs", "gcs_signing", "gcs_trouble", "keys",
+    "s3", "s3_client", "s3_trouble", "sdk", "sending", "store",
+]  # fmt: skip
 CHOOSE = """
 from pathlib import Path
 from clarion_controller import fleet
