@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -80,19 +79,20 @@ def _ending(sock: socket.socket) -> Iterator[None]:
         TimeoutError: it was over.
     """
     sock.settimeout(WHOLE_S)
-    watchdog = threading.Timer(WHOLE_S, _hang_up, [sock])
+    is_over = threading.Event()
+    watchdog = threading.Timer(WHOLE_S, _hang_up, [sock, is_over])
     watchdog.daemon = True
     watchdog.start()
-    until = time.monotonic() + WHOLE_S
     try:
         yield
     finally:
         watchdog.cancel()
-        if time.monotonic() >= until:
+        if is_over.is_set():
             # Also where something looks whole: headers that end because of the watchdog do.
             raise TimeoutError(f"no whole answer within {WHOLE_S:.0f} s")
 
 
-def _hang_up(sock: socket.socket) -> None:
+def _hang_up(sock: socket.socket, is_over: threading.Event) -> None:
+    is_over.set()
     with suppress(OSError):  # it may have been closed just now
         sock.shutdown(socket.SHUT_RDWR)
