@@ -130,6 +130,11 @@ def test_an_inventory_of_nobody_lists_nobody(write: Write) -> None:
     assert groups_by_name(write("# nobody yet\n")) == {}
 
 
+GENERATES = """\
+plugin: ansible.builtin.generator
+hosts: {{name: "{{{{ kind }}}}-{{{{ lookup('pipe', 'touch {0}; echo 1') }}}}"}}
+layers: {{kind: [web]}}
+"""
 RUNS = '#!/bin/sh\ntouch {0}\necho \'{{"web": {{"hosts": ["web-1"]}}}}\'\n'
 
 
@@ -139,6 +144,8 @@ RUNS = '#!/bin/sh\ntouch {0}\necho \'{{"web": {{"hosts": ["web-1"]}}}}\'\n'
         pytest.param("hosts", RUNS, id="a script"),
         pytest.param("hosts.ini", RUNS, id="a script that is called a list"),
         pytest.param("hosts", "\n" + RUNS, id="a script that hides its first line"),
+        pytest.param("hosts", "#!/bin/sh\nhostname\n", id="a script that reads like a list of one host"),
+        pytest.param("hosts.yml", GENERATES, id="the settings of a plugin that makes hosts up"),
         pytest.param("hosts.yml", "plugin: ansible.builtin.script\npath: {0}\n", id="the settings of a plugin"),
         pytest.param("hosts.yml", "all: !!python/object/apply:os.mknod ['{0}']\n", id="a call in YAML"),
     ],

@@ -108,6 +108,15 @@ def test_far_fewer_hosts_are_only_offered_until_somebody_accepts(rig: Rig) -> No
     assert rig.discovery().known("production") == servers(1)
 
 
+def test_every_change_is_kept(rig: Rig) -> None:
+    """Not only the first answer, nor only once in a while."""
+    found = rig.discovery()
+    for hosts in (servers(1), servers(1, 2), servers(1, 2, 3)):
+        rig.clouds.says = {"aws": hosts}
+        refreshed(found)
+        assert rig.discovery().known("production") == hosts
+
+
 def test_max_shrink_is_what_fleet_toml_says_now(rig: Rig) -> None:
     """Another limit is another rule, not another source."""
     rig.clouds.says = {"aws": servers(*range(10))}
@@ -146,6 +155,16 @@ def test_another_tag_is_another_source(rig: Rig) -> None:
     assert refreshed(found).known("production") == servers(50)
     rig.write(AWS)
     assert only(found).answered_at is None
+
+
+def test_what_is_forgotten_is_forgotten_over_a_restart(rig: Rig) -> None:
+    """Or an old answer would be "before" for the first one of a source that comes back."""
+    rig.clouds.says = {"aws": servers(1)}
+    found = refreshed(rig.discovery())
+    rig.write(GCP)
+    assert found.known("production") == []
+    rig.write(AWS)
+    assert only(rig.discovery()).answered_at is None
 
 
 def test_a_source_that_goes_takes_its_hosts_along(rig: Rig) -> None:

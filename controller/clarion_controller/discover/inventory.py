@@ -180,7 +180,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_INVENTORY_ENABLED": "ini,yaml",
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
-        "ANSIBLE_VARS_ENABLED": "",
         "ANSIBLE_NOCOLOR": "1",
     }
 
