@@ -65,7 +65,7 @@ def _table(hosts: Sequence[HostAnswer]) -> Table:
     for title in columns:
         table.add_column(title, no_wrap=True, overflow="ellipsis")
     for host in hosts:
-        cells = [cell(host) for cell in columns.values()]
+        cells = [one_line(cell(host)) for cell in columns.values()]
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
     return table
 

@@ -111,7 +111,8 @@ def test_a_source_cannot_steer_the_terminal() -> None:
     """What a cloud says is shown without control characters."""
     evil = SourceAnswer(environment="production", source="aws", hosts=0, trouble="\x1b[2Jgone")
     screen = Console(file=io.StringIO(), width=80)
-    screen.print(picture_of([], [evil]))
+    host = a_host("web-1", zone="\x1b[2Jnowhere", findings=["\x1b[31mred"])
+    screen.print(picture_of([host], [evil]))
     assert "\x1b" not in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
