@@ -24,7 +24,7 @@ from clarion_controller.fleet import FILE_NAME, load_fleet, unknown
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.store import Store
 from clarion_controller.tuf_change import Change, is_old
-from clarion_controller.tuf_repository import TufRepository, releases_in
+from clarion_controller.tuf_repository import TufRepository
 from clarion_protocol.errors import AlreadyPublished, BadContent, BadManifest, Blocked
 from clarion_protocol.manifest_file import read_manifest, reference_to
 from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES, Release, role_of
@@ -57,18 +57,19 @@ def publish(home: Path, package: Path, manifest: Path, now: datetime | None = No
     now = (now or datetime.now(timezone.utc)).replace(microsecond=0)
     release = _checked(package, manifest, now)
     repository.add_app(release.app, now)
-    with repository.change(now) as change:
-        known = releases_in(change.current, release.app)
+    with repository.publishing():
+        known = repository.releases(release.app)
         published = next((each for each in known if each.version == release.version), None)
         if published:
             _check_same(published, release)
         _put(store, release.manifest_path, manifest, release.manifest_sha256)
         _put(store, release.path, package, release.sha256)
-        if published is None or is_old(role_of(release.app), _expiry(change, release.app), now):
-            newest = max((each.release for each in known), default=0)
-            release = published or msgspec.structs.replace(release, release=newest + 1)
-            _sign(change, release)
-    return Published(published or release, is_repeat=published is not None)
+        newest = max((each.release for each in known), default=0)
+        release = published or msgspec.structs.replace(release, release=newest + 1)
+        with repository.change(now) as change:
+            if published is None or is_old(role_of(release.app), _expiry(change, release.app), now):
+                _sign(change, release)
+    return Published(release, is_repeat=published is not None)
 
 
 def packages(home: Path, app: str | None = None) -> list[Release]:

@@ -139,12 +139,8 @@ class MetadataFiles:
         Raises:
             Blocked: another writer does not finish.
         """
-        descriptor = os.open(self.path / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            _wait_for(descriptor)
+        with locked(self.path, LOCK_WAIT_S):
             yield
-        finally:
-            os.close(descriptor)
 
     def _versions(self, role: str) -> list[int]:
         matches = (_VERSIONED.match(path.name) for path in self.path.iterdir())
@@ -155,6 +151,21 @@ class MetadataFiles:
         metadata: Metadata[Any] = Metadata.from_bytes(raw)
         root.signed.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
         return metadata
+
+
+@contextmanager
+def locked(folder: Path, wait: float) -> Iterator[None]:
+    """Hold the lock of a folder, for which others are waited for `wait` seconds.
+
+    Raises:
+        Blocked: they do not finish.
+    """
+    descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _wait_for(descriptor, wait)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _file_name(role: str, version: int | None) -> str:
@@ -172,8 +183,8 @@ def _damage(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _wait_for(descriptor: int) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
+def _wait_for(descriptor: int, wait: float) -> None:
+    deadline = time.monotonic() + wait
     while not _try_lock(descriptor):
         if time.monotonic() > deadline:
             raise Blocked("another publish is under way", hint="Try again when it has finished.")

@@ -2,8 +2,8 @@
 
 Source: the TUF specification 1.0.31, on python-tuf's `tuf.api.metadata`. Each app has its own
 role `app-<app>`, terminating, for paths `<app>/*`: its key signs nothing of another app.
-Policies are targets of the top-level role. Target files lie below `store/packages`, and
-are there, durably, before any metadata names them.
+Policies are targets of the top-level role, and lie below `store/packages`. Packages lie in the package store
+(by default there too). All are there, durably, before any metadata names them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Snapsho
 from clarion_controller.durable_files import disk_trouble, make_folder, write_file
 from clarion_controller.key_files import KeyFolder
 from clarion_controller.tuf_change import TOP_LEVEL, Change, is_expiring, is_old
-from clarion_controller.tuf_files import Current, MetadataFiles
+from clarion_controller.tuf_files import Current, MetadataFiles, locked
 from clarion_protocol import strict_json
 from clarion_protocol.errors import BadConfig, NoCluster, UnknownName
 from clarion_protocol.policy import Policy, policy_path
 from clarion_protocol.published import Release, policy_file, read_release, role_of
 from clarion_protocol.words import is_name
 
+PUBLISH_WAIT_S = 600.0  # for who uploads a package to a bucket
 RESERVED_APPS = frozenset({"policy"})  # `policy/*` is signed by the top-level targets role
 
 
@@ -63,7 +64,7 @@ class TufRepository:
 
     @property
     def packages(self) -> Path:
-        """The folder of the target files."""
+        """The folder of the policies, and of the packages unless they lie in a bucket."""
         return self.store / "packages"
 
     def root_bytes(self, version: int | None = None) -> bytes:
@@ -97,6 +98,16 @@ class TufRepository:
             # Not the roots: hosts walk from the one they pinned through all that follow.
             for role in set(change.edited) - {Root.type}:
                 self.files.prune(role)
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Keep other publishers out, but not who renews metadata: an upload may take minutes.
+
+        Raises:
+            Blocked: another publisher does not finish.
+        """
+        with disk_trouble(self.store), locked(self.store, PUBLISH_WAIT_S):
+            yield
 
     def add_app(self, app: str, now: datetime) -> None:
         """Make the key and the role of a new app; does nothing if the role is there.

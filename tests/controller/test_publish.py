@@ -20,7 +20,7 @@ from tuf.api.metadata import Metadata
 from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.refresh import Wanted, refresh
 from clarion_agent.packages import PackageBook
-from clarion_controller import tuf_files
+from clarion_controller import tuf_files, tuf_repository
 from clarion_controller.publish import packages, publish
 from clarion_controller.tuf_repository import TufRepository
 from clarion_protocol.errors import (
@@ -397,6 +397,16 @@ def test_a_publisher_that_never_ends_is_not_waited_for_for_ever(
     monkeypatch.setattr(tuf_files, "LOCK_WAIT_S", 0.2)
     with cluster.repository.files.locked(), pytest.raises(Blocked, match="under way"):
         cluster.publish("1.0.0")
+
+
+def test_metadata_is_renewed_while_a_package_is_uploaded(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload of minutes lets no timestamp expire; a second publisher waits for the first."""
+    monkeypatch.setattr(tuf_repository, "PUBLISH_WAIT_S", 0.2)
+    with cluster.repository.publishing():
+        assert "timestamp" in cluster.repository.freshen(NOW + timedelta(hours=2)).renewed
+        with pytest.raises(Blocked, match="under way"):
+            cluster.publish("1.0.0")
+    assert cluster.publish("1.0.0").release.release == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a file system of its own")
