@@ -1,1 +1,1 @@
-"""Which hosts there should be, asked of whoever knows: a list in fleet.toml, later the clouds."""
+"""Which hosts there should be, asked of whoever knows: a list in fleet.toml, an inventory, the clouds."""
