@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ APP = "shop"
 PORT = 8080
 CURRENT = f"/srv/clarion/{APP}/current"
 AS_CLARION = ("runuser", "-u", "clarion", "--", "clarion")
+AGENT = f'[app.{APP}]\nunits = ["shop.service"]\n'
 FLEET = """
 max_unreachable = "{unreachable}"
 lease_timeout = "10s"
@@ -43,6 +44,16 @@ class Cluster:
         self.lab = lab
         self.control = control
         self.webs = list(webs)
+
+    def found(self, strategy: str, hosts: str = "") -> None:
+        """Found the cluster; `strategy` and `hosts` are lines for these parts of its environment in fleet.toml."""
+        # as root, like the package's own hint: only the home's owner gets the keys
+        self.control.run("clarion", "init", "--address", self.control.address)
+        table = f"[environment.{ENVIRONMENT}]\n"
+        fleet = self.control.read("/var/lib/clarion/fleet.toml").replace(table, table + hosts) + strategy
+        self.control.write("/var/lib/clarion/fleet.toml", fleet)
+        self.control.run("systemctl", "start", "clarion-controller")
+        self.wait_until_it_answers()
 
     # -- the operator's commands ---------------------------------------------------------------------------------
 
@@ -68,6 +79,14 @@ class Cluster:
     def begin(self, version: str, *options: str) -> None:
         """Deploy a version and do not wait."""
         self.must("deploy", APP, version, "-e", ENVIRONMENT, "--yes", "--no-wait", *options)
+
+    def hosts(self) -> dict[str, dict[str, Any]]:
+        """Return what `clarion hosts` says of each host, by name."""
+        return {host["name"]: host for host in json.loads(self.must("hosts", "--json"))}
+
+    def connected(self) -> set[str]:
+        """Return the names of the hosts whose agents are connected."""
+        return {name for name, host in self.hosts().items() if host["is_connected"]}
 
     def status(self) -> dict[str, Any]:
         """Return what `clarion status` says of the shop."""
@@ -136,6 +155,14 @@ class Cluster:
                 raise TimeoutError(f"the controller does not answer after {seconds:.0f} s")
             time.sleep(0.1)
 
+    def wait_until_connected(self, seconds: float = 60) -> None:
+        """Wait until the agent of every server is connected."""
+        deadline = time.monotonic() + seconds
+        while silent := {web.name for web in self.webs} - self.connected():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not connected after {seconds:.0f} s: {silent}")
+            time.sleep(0.1)
+
     def wait_until_over(self, seconds: float = 90) -> dict[str, Any]:
         """Return the status once the newest deployment is over."""
         return self.wait_for(
@@ -159,40 +186,20 @@ def set_up(lab: Lab, cache: Cache, webs: int = 5, unreachable: str = "5%") -> Cl
     names = [f"web-{number}" for number in range(1, webs + 1)]
     servers = lab.boot(*names, layers=[debs.installed(cache, "clarion-agent")])
     cluster = Cluster(lab, control, servers)
-    _found(cluster, unreachable)
+    cluster.found(FLEET.format(unreachable=unreachable))
     for server in servers:
         _join(cluster, server)
-    connected = _connected(cluster)
-    while next(connected) < len(servers):
-        time.sleep(0.1)
+    cluster.wait_until_connected()
     return cluster
 
 
-def _found(cluster: Cluster, unreachable: str) -> None:
-    control = cluster.control
-    # as root, like the package's own hint: only the home's owner gets the keys
-    control.run("clarion", "init", "--address", control.address)
-    fleet = control.read("/var/lib/clarion/fleet.toml") + FLEET.format(unreachable=unreachable)
-    control.write("/var/lib/clarion/fleet.toml", fleet)
-    control.run("systemctl", "start", "clarion-controller")
-    cluster.wait_until_it_answers()
-
-
 def _join(cluster: Cluster, server: Server) -> None:
-    server.write("/etc/clarion-agent/agent.toml", f'[app.{APP}]\nunits = ["shop.service"]\n')
+    server.write("/etc/clarion-agent/agent.toml", AGENT)
     server.write("/etc/systemd/system/shop.service", shop.UNIT.read_text(encoding="utf-8"))
     server.run("systemctl", "enable", "shop.service")
     token = cluster.must("hosts", "invite", server.name, "-e", ENVIRONMENT).strip()
     server.run("clarion-agent", "join", token)
     server.run("systemctl", "start", "clarion-agent")
-
-
-def _connected(cluster: Cluster) -> Iterator[int]:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        hosts = json.loads(cluster.must("hosts", "--json"))
-        yield sum(host["is_connected"] for host in hosts)
-    raise TimeoutError(f"not all agents connected: {hosts}")
 
 
 def _version(path: str) -> str:

@@ -1,6 +1,6 @@
 """Clarion's Debian packages, built from this checkout and installed by apt on a booted server, as a user does it.
 
-Building and installing takes a minute, so the result is cached as a layer that a server's disk lies on; its key is
+Building and installing takes minutes, so the result is cached as a layer that a server's disk lies on; its key is
 the content of everything that goes into the packages.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,21 +17,22 @@ from .cache import Cache
 from .lab import Lab
 
 REPOSITORY = Path(__file__).parents[2]
-INGREDIENTS = ("agent", "controller", "packaging", "systemd", "pyproject.toml", "constraints.txt")
+INGREDIENTS = ("agent", "controller", "packaging", "systemd", "pyproject.toml", "constraints*.txt")
 BUILD_LIMIT = 900.0
+INSTALL_FROM = "/root/debs"
 PERSONAL = ("etc/hostname", "etc/hosts", "var/log/journal")
 
 
 def build(cache: Cache) -> Path:
-    """Return the folder of the packages of this checkout."""
+    """Return the folder of the packages of this checkout, those with the clouds' SDKs among them."""
     return cache.entry(f"debs-{_fingerprint()}", _build)
 
 
-def installed(cache: Cache, package: str) -> Path:
-    """Return the layer that installing `package` lays over the plain rootfs."""
-    deb = next(build(cache).glob(f"{package}_*.deb"))
-    layer = cache.entry(f"{package}-installed-{_fingerprint()}", lambda target: _install(cache, deb, target))
-    return layer / "disk"
+def installed(cache: Cache, *packages: str) -> Path:
+    """Return the layer that installing these packages together lays over the plain rootfs."""
+    debs = [next(build(cache).glob(f"{package}_*.deb")) for package in packages]
+    key = f"{'+'.join(packages)}-installed-{_fingerprint()}"
+    return cache.entry(key, lambda target: _install(cache, debs, target)) / "disk"
 
 
 @lru_cache(maxsize=1)
@@ -49,19 +51,20 @@ def _fingerprint() -> str:
 
 
 def _build(target: Path) -> None:
-    command = [str(REPOSITORY / "packaging/build-deb"), "--out", str(target)]
+    command = [str(REPOSITORY / "packaging/build-deb"), "--clouds", "--out", str(target)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=BUILD_LIMIT, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"packaging/build-deb failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
 
 
-def _install(cache: Cache, deb: Path, target: Path) -> None:
+def _install(cache: Cache, debs: Sequence[Path], target: Path) -> None:
     with Lab(cache) as lab:
         server = lab.prepare("installer", disk=target / "disk")
         server.boot()
-        server.copy_in(deb, "/root")
-        server.run("apt-get", "install", "--yes", f"/root/{deb.name}", timeout=300)
-        server.run("rm", f"/root/{deb.name}")
+        for deb in debs:
+            server.copy_in(deb, INSTALL_FROM)
+        server.run("sh", "-c", f"apt-get install --yes {INSTALL_FROM}/*.deb", timeout=300)
+        server.run("rm", "-r", INSTALL_FROM)
         server.shut_down()
     _forget_the_installer(target)
 

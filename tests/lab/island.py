@@ -45,6 +45,10 @@ class Island:
             raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip()}")
         return done.stdout
 
+    def path(self, path: str) -> Path:
+        """Return where a path of the island is found from outside."""
+        return Path(f"/proc/{self._first}/root{path}")
+
     def close(self) -> None:
         """End every process of the island and wait until they are gone."""
         if self._anchor.stdin and self._anchor.stdout:

@@ -41,12 +41,16 @@ class Lab:
     def boot(self, *names: str, layers: Sequence[Path] = ()) -> list[Server]:
         """Boot new servers, all at once; `layers` lie over the plain rootfs, topmost first."""
         servers = [self.prepare(name, layers) for name in names]
+        self.power_on(*servers)
+        return servers
+
+    def power_on(self, *servers: Server) -> None:
+        """Boot servers that are switched off, all at once."""
         for server in servers:
             server.start()
         for server in servers:
             server.wait_until_up()
         self._introduce()
-        return servers
 
     def prepare(self, name: str, layers: Sequence[Path] = (), disk: Path | None = None) -> Server:
         """Return a new server that is still switched off; its writes go to `disk`, or to memory."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .island import Island
 
 PREFIX = "10.77.0"
@@ -25,6 +27,10 @@ class Network:
     def addresses(self) -> dict[str, str]:
         """Name and address of every server that was attached."""
         return dict(self._addresses)
+
+    def namespace(self, name: str) -> Path:
+        """Return the network namespace of the server `name`, which is there while the server is switched off, too."""
+        return self._island.path(f"/run/netns/{name}")
 
     def attach(self, name: str) -> str:
         """Give the server `name` a network namespace and a cable to the bridge; return its address."""

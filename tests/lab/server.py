@@ -49,7 +49,14 @@ class Server:
         lower = ":".join(map(str, layers))
         options = f"lowerdir={lower},upperdir={self.disk},workdir={work}"
         self._island.run("mount", "-t", "overlay", "overlay", "-o", options, str(place / "root"))
-        self._island.run("sh", "-c", f"echo {self.name} > {place}/root/etc/hostname")
+        self.bake("/etc/hostname", f"{self.name}\n")
+
+    def bake(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file onto the disk of the server while it is switched off, with the folders above it."""
+        file = self._island.path(f"{RUN}/{self.name}/root{path}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode)
+        file.write_text(text, encoding="utf-8")
 
     def boot(self) -> None:
         """Power on and wait until systemd has started everything.
