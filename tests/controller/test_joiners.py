@@ -176,7 +176,8 @@ def test_who_comes_back_goes_on_where_it_was(tmp_path: Path) -> None:
     fleet.disappear("web-0001")
     fleet.run(walk, until=lambda: away.status is HostStatus.COMMITTED)
     away.faults.is_dead = True
-    fleet.step(300)
+    for _ in range(10):
+        fleet.step(20)
     fleet.appear("web-0001")
     fleet.step()
     assert fleet.state_of(walk).hosts[away.id].status is HostStatus.COMMITTED
@@ -189,8 +190,8 @@ def test_a_server_that_is_started_again_is_given_time_to_start(tmp_path: Path) -
     fleet = listed_fleet(tmp_path, 5)
     stopped = fleet.named("web-0005")
     fleet.terminate("web-0005")
-    for _ in range(10):
-        fleet.step(600)
+    for _ in range(20):
+        fleet.step(20)
     walk = under_way(fleet, max_unreachable="0")
     fleet.appear("web-0005")
     for _ in range(3):

@@ -22,6 +22,8 @@ ENVIRONMENT = f"""
 [environment.production]
 hosts = [{AWS}]
 discover_every = "1h"
+[environment.production.strategy]
+joiners = "old"
 """
 EVERYBODY_MAY_BE_LOST = Plan(max_unreachable="100%")
 
@@ -190,6 +192,7 @@ def test_a_way_back_waits_for_no_source(sky: Sky) -> None:
     assert (len(sky.clouds.asked), len(answer.targets)) == (asked, 5)
     sky.now_lists(*map(server, range(1, 7)))
     assert sky.take(answer).plan == EVERYBODY_MAY_BE_LOST
+    assert sky.plan(plan=None).deployment.plan.joiners is Joiners.OLD
     assert sky.plan(intent=Intent.ROLLBACK, plan=None).deployment.plan.joiners is Joiners.NEW
 
 
@@ -248,8 +251,8 @@ def test_an_agent_that_joins_a_planned_server_changes_no_plan_for_everybody(sky:
 
 
 def test_a_typo_is_told_before_any_cloud_is_asked(sky: Sky) -> None:
-    """Nobody waits a minute to learn that a version does not exist."""
-    sky.clouds.says["aws"] = AWAY
+    """Nobody waits a minute, nor looks at a cloud's trouble, to learn that a version does not exist."""
+    sky.fails()
     with pytest.raises(UnknownName):
         sky.plan(version="9.9.9")
 
