@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from clarion_controller.api.app import Desk
+from clarion_controller.api.desk import Desk
 from clarion_controller.api.views import Views
 from clarion_controller.cluster import Cluster
 from clarion_controller.discover.attempts import Ask

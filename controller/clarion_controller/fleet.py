@@ -230,6 +230,8 @@ def load_fleet(path: Path) -> Fleet:
     """
     try:
         text = path.read_text(encoding="utf-8")
+        if not text.strip():  # some editors empty a file before they write it
+            raise BadConfig(f"{path} is empty", hint="Run 'clarion validate' when it is written.")
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path} cannot be read: {error}", hint="Run 'clarion init' to make a cluster.") from error
     return parse_fleet(text, str(path))

@@ -23,7 +23,8 @@ import uvicorn
 
 from clarion_agent.logs import begin_logging
 from clarion_agent.net.notify_systemd import Systemd
-from clarion_controller.api.app import Desk, create_app
+from clarion_controller.api.app import create_app
+from clarion_controller.api.desk import Desk
 from clarion_controller.assembly import assembled
 from clarion_controller.cluster import Cluster
 from clarion_controller.discover.ask import ask_in_child

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from tests.stores import Cluster, cluster_in
 
-from clarion_controller.api.app import Desk
+from clarion_controller.api.desk import Desk
 from clarion_controller.cli.client import Controller
 from clarion_controller.discover.ask import ask_in_child
 from clarion_controller.discover.attempts import Ask

@@ -9,6 +9,8 @@ GET      /v1/sources?environment=                                            lis
 GET      /v1/doctor                                                          list[Finding]
 DELETE   /v1/hosts/{name}?environment=                                       HostAnswer
 POST     /v1/invites                                     InviteRequest       InviteAnswer
+GET      /v1/invites?environment=                                            list[InvitationAnswer]
+DELETE   /v1/invites/{id}?environment=
 POST     /v1/plan                                        PlanRequest         PlanAnswer
 POST     /v1/deployments                                 a DSSE envelope     DeploymentAnswer
 GET      /v1/deployments?environment=&app=&limit=                            list[DeploymentAnswer]
@@ -122,6 +124,17 @@ class InviteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     groups: list[str] = []
     count: int = 1
     ttl: float = 900.0
+
+
+class InvitationAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A join token that can still be used: how often, and until when; its secret is nowhere kept."""
+
+    id: str
+    environment: str
+    name: str | None = None
+    groups: list[str] = []
+    uses_left: int
+    expires: float
 
 
 class InviteAnswer(msgspec.Struct, frozen=True):

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import version as version_of
 from typing import Annotated, Any
 
-from litestar import Litestar, Request, delete, get, post
-from litestar.di import NamedDependency, Provide
+from litestar import Litestar, Request, get, post
+from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from sqlalchemy.exc import OperationalError
 
 from clarion_controller.api.answers import (
     DeploymentAnswer,
-    FleetAnswer,
-    HostAnswer,
-    InviteAnswer,
-    InviteRequest,
     LogAnswer,
     PlanAnswer,
     PlanRequest,
-    SourceAnswer,
     StreamAnswer,
 )
+from clarion_controller.api.desk import Asked, Desk, TheDesk, environments_of
 from clarion_controller.api.errors import answer_clarion, answer_database, answer_fault, answer_http
+from clarion_controller.api.fleet_routes import ROUTES
 from clarion_controller.api.orders import abort, pause, resume
-from clarion_controller.api.views import Views
-from clarion_controller.cluster import Cluster
-from clarion_controller.discovery import Discovery
 from clarion_controller.fleet import unknown
-from clarion_controller.history import History
-from clarion_controller.inviting import Inviter
-from clarion_controller.membership import Membership
-from clarion_controller.planning import Planner
-from clarion_controller.rollout import Rollouts
-from clarion_controller.state.log import StateLog
 from clarion_controller.state.rollout_state import RolloutState
-from clarion_controller.state.roster import Host, Roster
 from clarion_controller.streams import document_in
 from clarion_protocol.errors import ClarionError
 from clarion_protocol.words import stream_of
@@ -49,67 +33,9 @@ MAX_WAIT = 30.0
 MAX_LISTED = 1000
 
 
-@dataclass(frozen=True)
-class Desk:
-    """Everything that the routes need of the controller."""
-
-    cluster: Cluster
-    rollouts: Rollouts
-    roster: Roster
-    log: StateLog
-    history: History
-    planner: Planner
-    inviter: Inviter
-    views: Views
-    discovery: Discovery
-    membership: Membership
-    revoke: Callable[[Host], None]
-
-
-TheDesk = NamedDependency[Desk]
-Asked = FromQuery[str | None]
 DeploymentId = FromPath[str]
 Seconds = Annotated[float, QueryParameter(ge=0, le=MAX_WAIT)]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LISTED)]
-
-
-@get("/v1/fleet")
-async def fleet(desk: TheDesk) -> FleetAnswer:
-    """Say who this controller is."""
-    name = desk.cluster.fleet.cluster.name
-    return FleetAnswer(desk.cluster.id, name, version_of("clarion"), sorted(desk.cluster.fleet.environment))
-
-
-@get("/v1/hosts")
-async def hosts(desk: TheDesk, environment: Asked = None, app: Asked = None) -> list[HostAnswer]:
-    """List hosts: all, those of an environment, those on which an app runs."""
-    found = [host for each in _environments(desk, environment) for host in desk.views.hosts(each)]
-    return [host for host in found if app is None or any(running.app == app for running in host.running)]
-
-
-@get("/v1/sources")
-async def sources(desk: TheDesk, environment: Asked = None) -> list[SourceAnswer]:
-    """List the sources of hosts, how many each lists, and what is wrong with it."""
-    return [source for each in _environments(desk, environment) for source in desk.discovery.sources(each)]
-
-
-@delete("/v1/hosts/{name:str}", status_code=200)
-async def revoke_host(desk: TheDesk, name: FromPath[str], environment: FromQuery[str]) -> HostAnswer:
-    """Shut a host out; what runs there goes on running."""
-    _environments(desk, environment)
-    host = desk.roster.named(environment, name)
-    if host is None:
-        known = [each.name for each in desk.roster.of(environment)]
-        raise unknown("host", name, known, hint=f"Run 'clarion hosts -e {environment}' to see them.")
-    answer = desk.views.host(host)
-    desk.revoke(host)
-    return answer
-
-
-@post("/v1/invites", status_code=200)
-async def invite(desk: TheDesk, data: JSONBody[InviteRequest]) -> InviteAnswer:
-    """Make a join token."""
-    return desk.inviter.invite(data)
 
 
 @post("/v1/plan", status_code=200)
@@ -180,7 +106,7 @@ async def logs(desk: TheDesk, deployment_id: DeploymentId, host: Asked = None) -
 async def status(desk: TheDesk, environment: Asked = None, app: Asked = None) -> list[StreamAnswer]:
     """Show what is wanted and what runs."""
     _streams(desk, environment, app)
-    found = [walks for each in _environments(desk, environment) for walks in desk.rollouts.streams.of(each)]
+    found = [walks for each in environments_of(desk, environment) for walks in desk.rollouts.streams.of(each)]
     answers = [desk.views.stream(walks) for walks in found if app in (None, walks[0].state.deployment.app)]
     return sorted(answers, key=lambda answer: (answer.environment, answer.app))
 
@@ -192,7 +118,7 @@ def create_app(desk: Desk) -> Litestar:
         return desk
 
     return Litestar(
-        [fleet, hosts, sources, revoke_host, invite, plan, order, deployments, deployment, give_order, logs, status],
+        [*ROUTES, plan, order, deployments, deployment, give_order, logs, status],
         dependencies={"desk": Provide(the_desk)},
         exception_handlers={
             ClarionError: answer_clarion,
@@ -206,27 +132,13 @@ def create_app(desk: Desk) -> Litestar:
     )
 
 
-def _environments(desk: Desk, environment: str | None) -> list[str]:
-    """Return the environment that was asked for, or all.
-
-    Raises:
-        UnknownName: there is no such environment.
-    """
-    known = desk.membership.environments()
-    if environment is None:
-        return known
-    if environment not in known:
-        desk.cluster.fleet.in_environment(environment)
-    return [environment]
-
-
 def _streams(desk: Desk, environment: str | None, app: str | None) -> list[str]:
     """Return the streams that were asked for.
 
     Raises:
         UnknownName: there is no such environment or app.
     """
-    environments = _environments(desk, environment)
+    environments = environments_of(desk, environment)
     streams = [walks[0].state.deployment.stream for each in environments for walks in desk.rollouts.streams.of(each)]
     if app is None:
         return streams

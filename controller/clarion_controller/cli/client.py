@@ -16,6 +16,7 @@ from clarion_controller.api.answers import (
     Finding,
     FleetAnswer,
     HostAnswer,
+    InvitationAnswer,
     InviteAnswer,
     InviteRequest,
     LogAnswer,
@@ -66,6 +67,16 @@ class Controller:
     def invite(self, request: InviteRequest) -> InviteAnswer:
         """Return a join token."""
         return self._call("POST", "/v1/invites", InviteAnswer, body=msgspec.json.encode(request))
+
+    def invitations(self, environment: str | None = None) -> list[InvitationAnswer]:
+        """Return the join tokens that can still be used."""
+        return self._call("GET", "/v1/invites", list[InvitationAnswer], query={"environment": environment})
+
+    def withdraw(self, id_: str, environment: str) -> None:
+        """Let nobody join with a token any more."""
+        if not _ID.match(id_):
+            raise UnknownName(f"{id_!r} is no id of a token", hint="Run 'clarion hosts invitations' to see them.")
+        self._call("DELETE", f"/v1/invites/{id_}", type(None), query={"environment": environment})
 
     def plan(self, request: PlanRequest) -> PlanAnswer:
         """Return the deployment that `request` would be."""
@@ -118,7 +129,7 @@ class Controller:
             raise self._unreachable(str(error)) from error
         if answer.is_error:
             raise _error_in(answer.content, answer.status_code)
-        return _decode(answer.content, kind)
+        return _decode(answer.content or b"null", kind)
 
     def _unreachable(self, why: str) -> ControllerUnreachable:
         if "Permission denied" in why:

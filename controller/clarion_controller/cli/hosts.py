@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from clarion_controller.api.answers import HostAnswer, InviteAnswer, InviteRequest, SourceAnswer
+from clarion_controller.api.answers import HostAnswer, InvitationAnswer, InviteAnswer, InviteRequest, SourceAnswer
 from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import confirm
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import console, date, note, say, show_json
+from clarion_controller.cli.show import console, date, note, say, show_json, show_table
 from clarion_controller.cli.show_hosts import picture_of, watch_hosts
 from clarion_controller.cli.verbs import new_program
 from clarion_controller.host_filter import narrow
@@ -65,7 +65,7 @@ def invite(  # noqa: PLR0913 (each parameter is an option)
     *,
     environment: options.Environment,
     count: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10_000, help="How many hosts may use it, for images.")
+        int, typer.Option(metavar="N", min=1, max=1_000_000, help="How many hosts may use it, for images.")
     ] = 1,
     group: Annotated[
         list[str] | None, typer.Option(metavar="GROUP", help="A group the host belongs to; may be repeated.")
@@ -118,11 +118,50 @@ def is_gone(host: HostAnswer) -> bool:
     return host.is_enrolled and not host.is_discovered and not host.is_connected
 
 
+@app.command()
+def invitations(
+    context: typer.Context, *, environment: options.SomeEnvironment = None, json: options.Json = False
+) -> None:
+    """List the join tokens that can still be used; their secrets are not kept."""
+    found = Controller(place_of(context).api).invitations(environment)
+    if json:
+        show_json(found)
+    elif not found:
+        note("No join token can be used now: 'clarion hosts invite NAME -e ENVIRONMENT' makes one.")
+    else:
+        show_table(["id", "environment", "for", "groups", "uses left", "expires"], map(_invitation, found))
+
+
+@app.command()
+def uninvite(
+    context: typer.Context,
+    token: Annotated[str, typer.Argument(metavar="ID", help="The token's id, not its secret.", show_default=False)],
+    *,
+    environment: options.Environment,
+) -> None:
+    """Withdraw a join token: nobody joins with it any more; who has joined stays."""
+    Controller(place_of(context).api).withdraw(token, environment)
+    say(f"Nobody joins {environment} with token {token} any more.")
+
+
+def _invitation(each: InvitationAnswer) -> list[str]:
+    return [
+        each.id,
+        each.environment,
+        each.name or "any host",
+        ", ".join(each.groups),
+        str(each.uses_left),
+        date(each.expires),
+    ]
+
+
 def _show_token(answer: InviteAnswer, request: InviteRequest) -> None:
     """Write the token alone to stdout, so that a script can take it; the explanation goes to stderr."""
     uses = "once" if request.count == 1 else f"{request.count} times"
     note(f"Run this on the host. It can be used {uses}, until {date(answer.expires)}:")
     note("")
     note("  clarion-agent join TOKEN")
+    note("")
+    note(f"If it gets into wrong hands: clarion hosts uninvite {answer.id} -e {request.environment}")
     note("")
     say(answer.token)

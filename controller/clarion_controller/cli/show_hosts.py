@@ -103,6 +103,9 @@ def _source(source: SourceAnswer) -> Iterator[RenderableType]:
     if source.answered_at is None:
         known = "has not answered yet"
     yield _sentence(f"{source.environment}, {source.source}: {known}")
+    if source.offered is not None:
+        sentence = f"now it lists {count(source.offered, 'host')}, which is not believed: 'clarion deploy' says why"
+        yield Padding(Text(sentence, style="yellow"), (0, 0, 0, 2), expand=False)
     if source.trouble:
         yield Padding(Text(one_line(source.trouble), style="yellow"), (0, 0, 0, 2), expand=False)
     if source.hint:

@@ -10,7 +10,7 @@ import time
 import pytest
 from rich.console import Console
 
-from clarion_controller.api.answers import HostAnswer, SourceAnswer
+from clarion_controller.api.answers import HostAnswer, InvitationAnswer, SourceAnswer
 from clarion_controller.cli import show_hosts
 from clarion_controller.cli.show_hosts import picture_of, watch_hosts
 from clarion_protocol.errors import BadConfig, ControllerUnreachable
@@ -30,6 +30,7 @@ SOURCE = SourceAnswer(
     source="aws eu-west-1",
     hosts=3,
     answered_at=time.time() - 190,
+    offered=1,
     trouble="the credentials have expired",
     hint="Renew them.",
 )
@@ -103,6 +104,7 @@ def test_what_does_not_fit_together_stands_out(fleet: StandIn, terminal: Termina
     assert "not connected, not listed" in lines["old-1"]
     assert "old-1: no source lists its server" in terminal.out
     assert "production, aws eu-west-1: 3 hosts, 3 min ago" in terminal.out
+    assert "now it lists 1 host, which is not believed" in terminal.out
     assert "the credentials have expired" in terminal.out
     assert "Renew them." in terminal.out
 
@@ -164,3 +166,23 @@ def test_nobody_watches_a_file() -> None:
     """Without a terminal there is no picture to draw."""
     with pytest.raises(BadConfig, match="needs a terminal"):
         watch_hosts(lambda: "", interval=0.0)
+
+
+def test_join_tokens_are_listed_and_withdrawn_by_id(fleet: StandIn, terminal: Terminal) -> None:
+    """The list shows what is needed to choose, and never a secret."""
+    token = InvitationAnswer(id="ab" * 16, environment="production", groups=["web"], uses_left=9, expires=2e9)
+    fleet.answers["GET /v1/invites"] = lambda *_: [token]
+    fleet.answers[f"DELETE /v1/invites/{token.id}"] = lambda *_: b""
+    assert terminal.type("hosts", "invitations") == 0
+    for text in (token.id, "any host", "web", "9", "2033"):
+        assert text in terminal.out
+    assert terminal.type("hosts", "uninvite", token.id, "-e", "production") == 0
+    assert "Nobody joins production" in terminal.out
+    assert terminal.type("hosts", "uninvite", "clarion1.x", "-e", "production") == ExitCode.USAGE
+
+
+def test_where_no_token_is_open_the_next_command_is_named(fleet: StandIn, terminal: Terminal) -> None:
+    """On stderr, so that scripts read an empty stdout."""
+    fleet.answers["GET /v1/invites"] = lambda *_: []
+    assert terminal.type("hosts", "invitations") == 0
+    assert "clarion hosts invite" in terminal.err

@@ -110,9 +110,10 @@ def source(**given: object) -> SourceAnswer:
     [
         (source(), Health.OK, "lists 3 hosts"),
         (source(trouble="the credentials have expired", hint="Renew them."), Health.FAILED, "expired"),
+        (source(offered=1), Health.FAILED, "lists 1 hosts where it listed 3 before"),
         (source(hosts=0), Health.WARNING, "lists no host"),
     ],
-    ids=["well", "in trouble", "empty"],
+    ids=["well", "in trouble", "shrunken", "empty"],
 )
 def test_each_source_is_told_of(answer: SourceAnswer, health: Health, told: str) -> None:
     """A source in trouble blocks deployments, an empty one may be a slip in a tag."""
