@@ -160,6 +160,9 @@ def prepared() -> Iterator[Path]:
         home = Path(parent) / "home"
         home.mkdir()
         Path(parent).chmod(0o755)
+        # What is imported only when it is needed may lie where that user cannot read.
+        with tempfile.TemporaryDirectory() as elsewhere:
+            made_in(Path(elsewhere) / "home")
         os.chown(home, 12345, -1)
         os.seteuid(12345)
         try:
