@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from clarion_controller.api.answers import PlanAnswer, PlanRequest, SourceAnswer
+from clarion_controller.api.answers import PlanAnswer, PlanRequest
 from clarion_controller.cluster import Cluster
-from clarion_controller.explain import listed
 from clarion_controller.history import History
-from clarion_controller.matching import Member
 from clarion_controller.membership import Membership
+from clarion_controller.review import doubts, findings, hosts_of, refuse_changed
 from clarion_controller.rollout import Rollouts
 from clarion_controller.select_targets import Selection, TargetRequest, select_targets
 from clarion_controller.state.roster import Host, Roster
@@ -28,7 +27,6 @@ from clarion_protocol.amounts import Share
 from clarion_protocol.documents import Deployment, Plan, ReleaseRef
 from clarion_protocol.errors import (
     BadSignature,
-    Blocked,
     Equivocation,
     NothingMatches,
     OperatorError,
@@ -104,7 +102,7 @@ class Planner:
             not_connected=sorted(host.name for host in hosts if not self.rollouts.is_connected(host.id)),
             running=running_versions(hosts, request.app),
             supersedes=self._under_way(deployment.stream),
-            findings=[*_doubts(self.membership.sources(request.environment)), *_findings(members, selection)],
+            findings=[*doubts(self.membership.sources(request.environment)), *findings(members, selection)],
         )
 
     def take(self, envelope: bytes) -> tuple[Deployment, Selection]:
@@ -204,7 +202,7 @@ class Planner:
             return selection
         if deployment.targets.all:
             return select_targets(TargetRequest(deployment.environment), members)
-        hosts = dict(_by_id(deployment, members))
+        hosts = dict(hosts_of(deployment, members))
         if not hosts:
             raise NothingMatches("this deployment names no host that is there", hint="Plan it again: 'clarion deploy'.")
         return Selection(deployment.targets, hosts, seen.selection.absent if seen else [])
@@ -229,24 +227,6 @@ def running_versions(hosts: list[Host], app: str) -> dict[str, int]:
     """Return on how many hosts each version of an app runs, by their own reports."""
     reports = (host.last_report for host in hosts if host.last_report)
     return dict(Counter(running.version for report in reports for running in report.running if running.app == app))
-
-
-def refuse_changed(before: Selection, now: Selection) -> None:
-    """Return if a plan still means whom it meant when a person looked at it.
-
-    Raises:
-        Blocked: hosts came or went, or an agent joined that ids name one by one.
-    """
-    came = {name for key, name in now.servers.items() if key not in before.servers}
-    went = {name for key, name in before.servers.items() if key not in now.servers}
-    if not before.targets.all:
-        came.update(name for id_, name in now.hosts.items() if id_ not in before.hosts)
-    if came or went:
-        moves = [f"{listed(sorted(names))} {verb}" for names, verb in ((came, "came"), (went, "went")) if names]
-        raise Blocked(
-            f"the fleet has changed since this was planned: {', '.join(moves)}",
-            hint="Plan it again: run the same command once more.",
-        )
 
 
 def check_plan(plan: Plan, limits: Limits) -> None:
@@ -280,29 +260,3 @@ def _came_late(deployment: Deployment, due: int) -> StaleSequence:
         f"this is deployment {deployment.seq} of {deployment.stream} where {due} is due: another came first",
         hint="Look at it with 'clarion status', then deploy again.",
     )
-
-
-def _by_id(deployment: Deployment, members: Sequence[Member]) -> Iterator[tuple[str, str]]:
-    """Yield the hosts that a deployment names; a way back does without those that are not there any more."""
-    known = {member.host.id: member.name for member in members if member.host and member.is_expected}
-    for id_ in deployment.targets.hosts:
-        if id_ in known:
-            yield id_, known[id_]
-        elif deployment.intent is not Intent.ROLLBACK:
-            raise UnknownName(f"host {id_} left {deployment.environment} since this was planned", hint="Plan it again.")
-
-
-def _doubts(sources: Sequence[SourceAnswer]) -> Iterator[str]:
-    """Yield why less is known than there may be: a plan that was drawn up all the same has to say so."""
-    for source in sources:
-        if source.trouble:
-            yield f"{source.source} does not answer ({source.trouble}): the {source.hosts} hosts it listed last count"
-        elif source.offered is not None:
-            yield f"{source.source} lists {source.offered} hosts: the {source.hosts} it listed before count"
-
-
-def _findings(members: Sequence[Member], selection: Selection) -> Iterator[str]:
-    meant = {*selection.hosts.values(), *selection.absent}
-    for member in members:
-        if member.name in meant or not member.is_expected:
-            yield from (f"{member.name}: {finding}" for finding in member.findings)
