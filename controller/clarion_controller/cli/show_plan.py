@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clarion_controller.api.answers import PlanAnswer
-from clarion_controller.cli.show import count, short
+from clarion_controller.cli.show import count, one_line, short
 from clarion_protocol.amounts import Duration, Share, Size
 from clarion_protocol.documents import Deployment, Plan
 from clarion_protocol.words import Intent, Strategy
 
 MOST_NAMES = 8
 MOST_BATCHES = 8
+MOST_FINDINGS = 5
 
 
 def describe(answer: PlanAnswer) -> str:
@@ -27,6 +28,8 @@ def describe(answer: PlanAnswer) -> str:
         ("supersedes", _supersedes(answer)),
         ("not connected", _names(answer.not_connected)),
         ("without agent", _names(answer.without_agent)),
+        *(("note", one_line(finding)) for finding in answer.findings[:MOST_FINDINGS]),
+        ("...", _more(len(answer.findings) - MOST_FINDINGS)),
     ]
     shown = [f"  {label:14} {text}" for label, text in rows if text]
     return "\n".join([f"{_what(deployment)} to {where}", *shown])
@@ -49,6 +52,10 @@ def batches(targets: Sequence[str], plan: Plan) -> list[list[str]]:
     if plan.type is Strategy.ALL_AT_ONCE:
         width = max(len(targets), 1)
     return [list(targets[start : start + width]) for start in range(0, len(targets), width)]
+
+
+def _more(findings: int) -> str:
+    return f"{findings:,} more notes: 'clarion hosts' shows them" if findings > 0 else ""
 
 
 def _what(deployment: Deployment) -> str:

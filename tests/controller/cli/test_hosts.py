@@ -29,7 +29,7 @@ SOURCE = SourceAnswer(
     environment="production",
     source="aws eu-west-1",
     hosts=3,
-    answered_at=time.time() - 190,
+    answered_at=time.time() - 150,
     offered=1,
     trouble="the credentials have expired",
     hint="Renew them.",
@@ -103,7 +103,7 @@ def test_what_does_not_fit_together_stands_out(fleet: StandIn, terminal: Termina
     assert "without agent" in lines["db-1"]
     assert "not connected, not listed" in lines["old-1"]
     assert "old-1: no source lists its server" in terminal.out
-    assert "production, aws eu-west-1: 3 hosts, 3 min ago" in terminal.out
+    assert "production, aws eu-west-1: 3 hosts, 2 min ago" in terminal.out
     assert "now it lists 1 host, which is not believed" in terminal.out
     assert "the credentials have expired" in terminal.out
     assert "Renew them." in terminal.out

@@ -75,3 +75,11 @@ def test_a_large_fleet_is_summed_up() -> None:
     assert "5,000 hosts" in text
     assert "5000 batches in all" in text
     assert len(text.splitlines()) < 20
+
+
+def test_what_is_odd_about_the_fleet_is_read_before_it_is_signed() -> None:
+    """A few sentences, each on one line, and how many more there are."""
+    odd = [f"web-{number} is odd\n" for number in range(7)]
+    text = describe(msgspec.structs.replace(a_plan(ASKED), findings=odd))
+    assert text.count("is odd") == 5
+    assert "2 more notes: 'clarion hosts' shows them" in text
