@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
@@ -19,19 +21,26 @@ from clarion_protocol.errors import BadConfig, ClarionError
 
 INTERVAL = 2.0  # seconds between two looks
 MOST_FINDINGS = 20
+GAP = 2  # between columns
+LEAST_NEEDED = ("instance", "disk free", "agent", "load", "zone", "environment")
 
 _Column = Callable[[HostAnswer], str]
 
 
 def picture_of(hosts: Sequence[HostAnswer], sources: Sequence[SourceAnswer]) -> Group:
-    """Return the hosts as a table; columns in which nobody has anything are left out."""
-    parts: list[RenderableType] = [_table(hosts)] if hosts else []
-    findings = [f"{host.name}: {one_line(finding)}" for host in hosts for finding in host.findings]
+    """Return the hosts as a table, what does not fit together, and who lists them."""
+    findings = [f"{host.name}: {one_line(finding)}" for host in hosts for finding in _findings(host)]
     if len(findings) > MOST_FINDINGS:
         findings[MOST_FINDINGS:] = [f"and {len(findings) - MOST_FINDINGS:,} more: 'clarion hosts --json'"]
     # A finding and a source are sentences, to be broken between words; a table's cells are not.
-    notes = [*map(_sentence, findings), *(line for source in sources for line in _source(source))]
-    return Group(*parts, *([Text("")] if parts and notes else []), *notes)
+    parts: list[list[RenderableType]] = [
+        [HostTable(hosts)] if hosts else [],
+        [Text(finding) for finding in findings],
+        [line for source in sources for line in _source(source)],
+    ]
+    shown = [part for part in parts if part]
+    spaced = [each for part in shown for each in (*part, Text(""))]
+    return Group(*spaced[:-1])
 
 
 def watch_hosts(look: Callable[[], RenderableType], interval: float = INTERVAL) -> None:
@@ -59,15 +68,32 @@ def _pictures(look: Callable[[], RenderableType], interval: float) -> Iterator[R
             yield Text(f"{error.message}; asking again", style="yellow")
 
 
-def _table(hosts: Sequence[HostAnswer]) -> Table:
-    columns = _columns(hosts)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in columns:
-        table.add_column(title, no_wrap=True, overflow="ellipsis")
-    for host in hosts:
-        cells = [one_line(cell(host)) for cell in columns.values()]
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
-    return table
+@dataclass(frozen=True)
+class HostTable:
+    """The hosts as a table of whole cells: where they do not fit, the columns least needed are left out."""
+
+    hosts: Sequence[HostAnswer]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it as wide as it may be."""
+        columns = {title: [one_line(cell(host)) for host in self.hosts] for title, cell in _columns(self.hosts).items()}
+        for title in LEAST_NEEDED:
+            if _width(columns) > options.max_width:
+                columns.pop(title, None)
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+        for title in columns:
+            table.add_column(title, no_wrap=True, overflow="ellipsis")
+        for row in zip(*columns.values(), strict=True):
+            table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+        yield table
+
+
+def _width(columns: Mapping[str, Sequence[str]]) -> int:
+    return sum(max(map(cell_len, (title, *cells))) + GAP for title, cells in columns.items())
+
+
+def _style(cell: str) -> str:
+    return "yellow" if cell.startswith(("without agent", "not connected", "gone")) else STYLES.get(cell, "")
 
 
 def _columns(hosts: Sequence[HostAnswer]) -> dict[str, _Column]:
@@ -90,19 +116,26 @@ def _columns(hosts: Sequence[HostAnswer]) -> dict[str, _Column]:
 
 
 def _is(host: HostAnswer) -> str:
-    return connection(host) if host.is_discovered else f"{connection(host)}, not listed"
+    if host.is_discovered:
+        return connection(host)
+    return f"{connection(host)}, not listed" if host.is_connected else "gone"
 
 
 def _runs(host: HostAnswer) -> str:
-    running = ", ".join(f"{each.app} {each.version}" for each in host.running)
-    return f"{running} (drifted: {', '.join(host.drift)})" if host.drift else running
+    return ", ".join(f"{each.app} {each.version}" for each in host.running)
+
+
+def _findings(host: HostAnswer) -> Iterator[str]:
+    yield from host.findings
+    for app in host.drift:
+        yield f"drifted: what runs of {app} is not what is wanted; 'clarion status {app}' shows both"
 
 
 def _source(source: SourceAnswer) -> Iterator[RenderableType]:
     known = f"{count(source.hosts, 'host')}, {ago(source.answered_at, time.time())}"
     if source.answered_at is None:
         known = "has not answered yet"
-    yield _sentence(f"{source.environment}, {source.source}: {known}")
+    yield Text(one_line(f"{source.environment}, {source.source}: {known}"))
     if source.offered is not None:
         sentence = f"now it lists {count(source.offered, 'host')}, which is not believed: 'clarion deploy' says why"
         yield Padding(Text(sentence, style="yellow"), (0, 0, 0, 2), expand=False)
@@ -110,7 +143,3 @@ def _source(source: SourceAnswer) -> Iterator[RenderableType]:
         yield Padding(Text(one_line(source.trouble), style="yellow"), (0, 0, 0, 2), expand=False)
     if source.hint:
         yield Padding(Text(one_line(source.hint), style="dim"), (0, 0, 0, 2), expand=False)
-
-
-def _sentence(text: str) -> RenderableType:
-    return Text(one_line(text))

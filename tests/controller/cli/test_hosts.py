@@ -101,7 +101,8 @@ def test_what_does_not_fit_together_stands_out(fleet: StandIn, terminal: Termina
     assert terminal.type("hosts") == 0
     lines = {line.split()[0]: line for line in terminal.out.splitlines() if line.strip()}
     assert "without agent" in lines["db-1"]
-    assert "not connected, not listed" in lines["old-1"]
+    assert "gone" in lines["old-1"]
+    assert "connected, not listed" in lines["odd-1"]
     assert "old-1: no source lists its server" in terminal.out
     assert "production, aws eu-west-1: 3 hosts, 2 min ago" in terminal.out
     assert "now it lists 1 host, which is not believed" in terminal.out
@@ -186,3 +187,15 @@ def test_where_no_token_is_open_the_next_command_is_named(fleet: StandIn, termin
     fleet.answers["GET /v1/invites"] = lambda *_: []
     assert terminal.type("hosts", "invitations") == 0
     assert "clarion hosts invite" in terminal.err
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 110, 200])
+def test_no_cell_is_cut_that_could_be_whole(width: int) -> None:
+    """A narrow terminal shows fewer columns; who it is, and whether it can be reached, is always among them."""
+    screen = Console(file=io.StringIO(), width=width)
+    screen.print(picture_of(FLEET[:2], []))
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "web-1" in shown
+    assert "connected" in shown
+    assert "…" not in shown
+    assert ("aws:i-0123456789abcdef0" in shown) == (width >= 110)
