@@ -41,6 +41,7 @@ from clarion_controller.state.apply import apply, begin
 from clarion_controller.state.events import (
     AnyEvent,
     DeploymentAccepted,
+    HostAdded,
     HostMoved,
     HostRemoved,
     StatusChanged,
@@ -121,12 +122,13 @@ class Rollouts:
         """Listen to what hosts said, decide, do it, answer. THE LIST."""
         now = self._now
         self._note_sleep(now)
-        self._follow_fleets(now)
+        came = self._follow_fleets(now)
         collected = collect(arrived, self._roster, self._settings.signer.cluster, now)
         self._record_reports(collected, now)
         self._acknowledge(collected)
         self._advance(now)
-        for host, ask in collected.asks:
+        # Who came asked before it belonged here, and would not ask again until the next beacon.
+        for host, ask in [*collected.asks, *((host, Ask()) for host in came)]:
             self._answer(host, ask, now)
         self._out.beacon(self._roster.environments(), now)
 
@@ -188,8 +190,9 @@ class Rollouts:
         """Have the next turn bring an environment's deployments in line with who belongs to it."""
         self._behind.add(environment)
 
-    def _follow_fleets(self, now: float) -> None:
-        """Let who left go and bring in who came; what fails, or nobody knows, is made up for by a later turn."""
+    def _follow_fleets(self, now: float) -> list[Host]:
+        """Let who left go, and return who was brought in; what fails, or nobody knows, a later turn makes up for."""
+        came: dict[str, Host] = {}
         for environment in sorted(self._behind):
             try:
                 members = self._settings.members(environment)
@@ -198,9 +201,13 @@ class Rollouts:
                     _log.warning("rollout.fleet_unknown", environment=environment, reason=error.message)
                 self._in_doubt.add(environment)
                 continue
-            self._record(follow_fleet(self.streams.of(environment), members, now))
+            changes = follow_fleet(self.streams.of(environment), members, now)
+            self._record(changes)
+            added = {event.host for _, events in changes for event in events if isinstance(event, HostAdded)}
+            came.update({each.host.id: each.host for each in members if each.host and each.host.id in added})
             self._behind.discard(environment)
             self._in_doubt.discard(environment)
+        return list(came.values())
 
     def _all_environments(self) -> set[str]:
         return self._roster.environments() | {walk.state.deployment.environment for walk in self.streams.walks()}

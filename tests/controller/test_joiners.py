@@ -48,6 +48,21 @@ def test_who_is_terminated_during_a_rollout_leaves_every_count(tmp_path: Path) -
     assert walk.state.reason == "all 4 hosts run 1.2.0"
 
 
+def test_who_is_listed_after_it_joined_is_told_at_once(tmp_path: Path) -> None:
+    """A host asked when nobody listed it yet, and heard signals of orders it never had: it need not ask again."""
+    fleet = listed_fleet(tmp_path, 2)
+    walk = under_way(fleet)
+    late = fleet.join("late")
+    for _ in range(5):
+        fleet.step()
+    assert late.deployment is None
+    fleet.appear("late")
+    fleet.step()
+    assert late.deployment == walk.state.deployment
+    fleet.step()
+    assert late.status is HostStatus.PULLING
+
+
 def test_a_host_that_vanishes_in_the_middle_of_its_change_frees_its_place(tmp_path: Path) -> None:
     """With one lease at a time, the next host gets its turn at once."""
     fleet = listed_fleet(tmp_path, 3, Faults(step_time=30.0))
