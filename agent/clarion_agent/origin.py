@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from urllib.parse import SplitResult, urlsplit
 
 _PORTS = {"http": 80, "https": 443}
 # Narrow, so that no second parser can read another host out of the same address.
-_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
+_NAME = re.compile(r"[a-z0-9._-]{1,253}")
 
 
 def origin_of(url: str) -> str:
@@ -21,11 +22,17 @@ def origin_of(url: str) -> str:
         raise ValueError("an address begins with http:// or https:// and a host")
     if "@" in parts.netloc:
         raise ValueError("an address here holds no name and no password")
-    if not _HOST.fullmatch(parts.hostname):
-        raise ValueError("no server has such a name")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = _port(parts)
+    host, port = _host(parts.hostname), _port(parts)
     return f"{parts.scheme}://{host}" + ("" if port == _PORTS[parts.scheme] else f":{port}")
+
+
+def _host(name: str) -> str:
+    # urlsplit lets anything stand between brackets before Python 3.11.4.
+    if ":" in name and "%" not in name:
+        return f"[{IPv6Address(name)}]"
+    if not _NAME.fullmatch(name):
+        raise ValueError("no server has such a name")
+    return name
 
 
 def _port(parts: SplitResult) -> int:

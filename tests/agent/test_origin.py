@@ -17,6 +17,7 @@ from clarion_agent.origin import origin_of
         ("http://minio:", "http://minio"),
         ("http://minio:443", "http://minio:443"),
         ("HTTPS://[2001:db8::1]:8443/a", "https://[2001:db8::1]:8443"),
+        ("https://[2001:DB8:0:0::1]/", "https://[2001:db8::1]"),
     ],
 )
 def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
@@ -40,6 +41,8 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
         pytest.param("http://host:x/", id="a port that is no number"),
         pytest.param("http://[::1/", id="half an address"),
         pytest.param("http://[fe80::1%25eth0]/", id="an address in one network card's zone"),
+        pytest.param("https://[::::]/", id="an address that has too many colons"),
+        pytest.param("https://[:.]/", id="an address of nothing"),
         pytest.param("https://good\\.evil/", id="a backslash, where parsers disagree"),
         pytest.param("https://good%2eevil/", id="a name that is encoded"),
         pytest.param("https://g\u00f6\u00f6d/", id="a name that is not ASCII"),
