@@ -56,7 +56,7 @@ class Member:
     @property
     def former_names(self) -> tuple[str, ...]:
         """What it may have been called before it had an agent; which, hung on the names of others."""
-        return (_unique(self.server), self.server.name) if self.server else ()
+        return (*reversed(_spellings(self.server)), self.server.name) if self.server else ()
 
 
 def match(
@@ -119,23 +119,24 @@ def _owner(server: Discovered, claims: Mapping[str, Sequence[Host]]) -> Host | N
 
 def _members(bound: Sequence[tuple[Discovered, Host | None]], enrolled: Sequence[Host]) -> Iterator[Member]:
     namesakes = {host.name: host for host in enrolled}
-    used = Counter(server.name for server, host in bound if host is None)
-    for server, host in bound:
-        if host:
-            yield Member(host.name, host, server)
-            continue
-        is_free = used[server.name] == 1 and server.name not in namesakes and is_name(server.name)
-        member = Member(server.name if is_free else _unique(server), None, server)
+    yield from (Member(host.name, host, server) for server, host in bound if host)
+    bare = [(server, _spellings(server)) for server, host in bound if host is None]
+    used = Counter(name for _, spellings in bare for name in spellings)
+    for server, (*wanted, last) in bare:
+        name = next((each for each in wanted if used[each] == 1 and each not in namesakes), last)
+        member = Member(name, None, server)
         namesake = namesakes.get(server.name)
         yield replace(member, findings=_namesakes(server, namesake)) if namesake else member
 
 
-def _unique(server: Discovered) -> str:
-    """Return a name that no other server has: with its number in its cloud, else with who lists it."""
-    number = server.instance.partition(":")[2]
-    if not number:
-        return f"{server.name}-{server.source.partition(',')[0]}"
-    return f"{server.name}-{number}" if is_name(f"{server.name}-{number}") else number
+def _spellings(server: Discovered) -> tuple[str, ...]:
+    """Return what a server without agent may be called, best first; the last is its own, whatever others are called.
+
+    Who may name servers in a cloud, or an agent, could take each of the others: no name has the last one's characters.
+    """
+    number, lister = server.instance.partition(":")[2], server.source.partition(",")[0]
+    wanted = (server.name, f"{server.name}-{number or lister}", number)
+    return (*dict.fromkeys(filter(is_name, wanted)), server.instance or f"{server.name} ({lister})")
 
 
 def _namesakes(server: Discovered, host: Host) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from clarion_controller.discovered import Discovered
 from clarion_controller.matching import Member, match
 from clarion_controller.state.roster import Host
+from clarion_protocol.words import is_name
 
 ONE, TWO = "aws:i-0aaaaaaa", "aws:i-0bbbbbbb"
 
@@ -61,6 +62,22 @@ def in_short(members: list[Member]) -> list[str]:
             id="namesakes without agent are told apart by number",
         ),
         pytest.param([cloud("Web Server", ONE)], [], ["i-0aaaaaaa: server"], id="what is no name is called by number"),
+        pytest.param([cloud("i-0aaaaaaa", ONE)], [], ["i-0aaaaaaa: server"], id="also what has no name in its cloud"),
+        pytest.param(
+            [cloud("web", ONE)], [host("web"), host("web-i-0aaaaaaa")],
+            ["i-0aaaaaaa: server", "web: agent out", "web-i-0aaaaaaa: agent out"],
+            id="an agent cannot call itself what a server without agent is called",
+        ),
+        pytest.param(
+            [cloud("w", ONE)], [host("w"), host("w-i-0aaaaaaa"), host("i-0aaaaaaa")],
+            ["aws:i-0aaaaaaa: server", "i-0aaaaaaa: agent out", "w: agent out", "w-i-0aaaaaaa: agent out"],
+            id="however many try to",
+        ),
+        pytest.param(
+            [cloud("i-0bbbbbbb", ONE), cloud("a b", TWO)], [],
+            ["aws:i-0bbbbbbb: server", "i-0bbbbbbb-i-0aaaaaaa: server"],
+            id="nor does who names servers give one the number of another",
+        ),
         pytest.param(
             [cloud("x", ONE)], [host("a", ONE), host("b", ONE)], ["a: agent out", "b: agent out", "x: server"],
             id="two that claim one server have both lost it",
@@ -103,11 +120,13 @@ def test_a_server_that_two_sources_list_is_one() -> None:
     assert member.tags == {"role": "web", "a": "b"}
 
 
-names = st.sampled_from(["a", "b", "c", "A B"])
+names = st.sampled_from(
+    ["a", "b", "A B", "a-i-0aaaaaaa", "i-0aaaaaaa", "i-0bbbbbbb", "a-1", "1", "1-2", "2", "a-aws", "a-aws-aws"]
+)
 numbers = st.sampled_from(["", ONE, TWO, "gcp:1", "gcp:2"])
 servers = st.lists(st.builds(cloud, names, numbers), max_size=6)
 agents = st.lists(
-    st.builds(host, st.sampled_from("abcd"), numbers), max_size=4, unique_by=(lambda each: each.name)
+    st.builds(host, names.filter(is_name), numbers), max_size=4, unique_by=(lambda each: each.name)
 )  # fmt: skip
 
 
