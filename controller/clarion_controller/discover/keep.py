@@ -59,11 +59,18 @@ class Keeper:
             _log.error("discovery.answers_not_kept", folder=str(self.folder), reason=str(error))
 
     def forget_all_but(self, environments: Collection[str]) -> None:
-        """Remove what is kept of environments that are no more."""
-        for path in self.folder.glob("*.json"):
-            if path.stem not in environments:
-                _log.info("discovery.environment_forgotten", environment=path.stem)
-                path.unlink(missing_ok=True)
+        """Remove what is kept of environments that are no more; what a disk does not let go of is logged."""
+        for path in [path for path in self.folder.glob("*.json") if path.stem not in environments]:
+            _forget(path)
 
     def _path(self, environment: str) -> Path:
         return self.folder / f"{environment}.json"
+
+
+def _forget(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.error("discovery.environment_not_forgotten", path=str(path), reason=str(error))
+    else:
+        _log.info("discovery.environment_forgotten", environment=path.stem)

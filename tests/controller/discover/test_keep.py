@@ -67,6 +67,16 @@ def test_environments_that_are_gone_are_forgotten(tmp_path: Path) -> None:
     assert (keeper.read("production"), len(keeper.read("staging"))) == ({}, 1)
 
 
+def test_what_cannot_be_forgotten_is_said_and_survived(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A disk that has become read-only, for one, must not end the controller; the others are forgotten."""
+    keeper = Keeper(tmp_path / "discovered")
+    keeper.write("staging", {"a source": Answer((WEB,), 1.0)})
+    (keeper.folder / "production.json").mkdir()
+    keeper.forget_all_but([])
+    assert keeper.read("staging") == {}
+    assert "not_forgotten" in capsys.readouterr().out
+
+
 def test_a_source_is_known_by_all_that_it_says() -> None:
     """Not by the order in which it is written."""
     aws = Aws(regions=("eu-west-1",), tags={"a": "1", "b": "2"})
