@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from clarion_controller.api.answers import Finding, Health, HostAnswer, SourceAnswer
 from clarion_controller.cluster import Cluster
@@ -20,9 +23,12 @@ from clarion_controller.doctor.home import examine_home
 from clarion_controller.doctor.ports import examine_ports
 from clarion_controller.doctor.sources import examine_sources
 from clarion_controller.doctor.store import examine_store
+from clarion_controller.durable_files import disk_trouble
 from clarion_protocol.errors import ClarionError
 
 LONGEST = 60.0  # seconds for one part of the round; a store that hangs must not hide what the others say
+# The doctor's own: what hangs goes on for minutes, and the loop's threads hand out metadata and look up names.
+_THREADS = ThreadPoolExecutor(16, "doctor")
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,11 @@ class Patient:
 async def examine(patient: Patient) -> list[Finding]:
     """Return what was found, each part in a thread of its own, all in the order of the round."""
     cluster = patient.cluster
+    aside = partial(_aside, cluster.home)
     by_itself = [
-        _aside("home", lambda: examine_home(cluster)),
-        _aside("ports", lambda: examine_ports(cluster.at_start)),
-        _aside("store", lambda: examine_store(cluster.fleet.store, cluster.home)),
+        aside("home", lambda: examine_home(cluster)),
+        aside("ports", lambda: examine_ports(cluster.at_start)),
+        aside("store", lambda: examine_store(cluster.fleet.store, cluster.home)),
     ]
     findings = [finding for part in await asyncio.gather(*by_itself) for finding in part]
     for environment in sorted(cluster.fleet.environment):
@@ -49,14 +56,20 @@ async def examine(patient: Patient) -> list[Finding]:
     return findings
 
 
-async def _aside(subject: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+async def _aside(home: Path, subject: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    looking = asyncio.get_running_loop().run_in_executor(_THREADS, _looked, home, look)
     try:
-        return await asyncio.wait_for(asyncio.to_thread(lambda: list(look())), LONGEST)
+        return await asyncio.wait_for(looking, LONGEST)
     except asyncio.TimeoutError:
         sentence = f"this was not over after {LONGEST:.0f} s"
         return [Finding(subject=subject, health=Health.FAILED, sentence=sentence, hint="Run 'clarion doctor' again.")]
     except ClarionError as error:
         return [failure(subject, error)]
+
+
+def _looked(home: Path, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    with disk_trouble(home):
+        return list(look())
 
 
 def failure(subject: str, error: ClarionError) -> Finding:

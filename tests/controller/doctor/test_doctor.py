@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -187,4 +188,29 @@ def test_a_part_that_hangs_is_given_up(cluster: Cluster, monkeypatch: pytest.Mon
     monkeypatch.setattr(examination, "examine_store", slow)
     findings = asyncio.run(examine(Patient(cluster, lambda _: [], lambda _: [host("a")])))
     assert any(each.subject == "store" and "not over after" in each.sentence for each in findings)
+    assert findings[-1].subject == "production fleet"
+
+
+def test_a_store_that_hangs_holds_nobody_elses_threads(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the doctor is asked meanwhile: agents are given metadata by threads of the same process."""
+
+    def slow(*_: object) -> list[Finding]:
+        time.sleep(2)
+        return []
+
+    async def ask_often() -> None:
+        patient = Patient(cluster, lambda _: [], lambda _: [host("a")])
+        await asyncio.gather(*(examine(patient) for _ in range(20)))
+        await asyncio.wait_for(asyncio.to_thread(int), 0.5)
+
+    monkeypatch.setattr(examination, "LONGEST", 0.1)
+    monkeypatch.setattr(examination, "examine_store", slow)
+    asyncio.run(ask_often())
+
+
+def test_a_disk_that_takes_no_file_is_a_finding(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks why nothing works needs the rest of the round as well."""
+    monkeypatch.setattr(tempfile, "tempdir", str(cluster.home / "nowhere"))
+    findings = asyncio.run(examine(Patient(cluster, lambda _: [], lambda _: [host("a")])))
+    assert [each.health for each in findings if each.subject == "store"] == [Health.FAILED]
     assert findings[-1].subject == "production fleet"
