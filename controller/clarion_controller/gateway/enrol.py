@@ -20,8 +20,9 @@ import msgspec
 import structlog
 import zmq
 
+from clarion_controller.gateway.crowd import Allowance, Sparing
 from clarion_controller.gateway.front import Front
-from clarion_controller.gateway.sockets import Listening, port_of, receive, user_id
+from clarion_controller.gateway.sockets import Listening, address_of, port_of, receive, user_id
 from clarion_controller.gateway.zap import everybody
 from clarion_protocol import strict_json, wire
 from clarion_protocol.errors import BadEnvelope, ClarionError, JoinRefused
@@ -32,7 +33,7 @@ from clarion_protocol.wire import Join
 from clarion_protocol.words import is_name
 
 ZAP_DOMAIN = b"clarion-join"
-MAX_MESSAGES_PER_SECOND = 200
+MAX_MESSAGES_PER_SECOND = 400
 MAX_ATTEMPTS = 1024
 ATTEMPT_TTL = 30.0
 _INVITE = "Run 'clarion hosts invite' for a new one."
@@ -154,7 +155,8 @@ class JoinPort:
         self._enrolment = enrolment
         self._clock = clock
         self._attempts: OrderedDict[str, Attempt] = OrderedDict()
-        self._second, self._count = 0, 0
+        self._allowance = Allowance()
+        self._refused, self._unanswered = Sparing("join.refused"), Sparing("join.unanswered")
         self._front = Front("join-port", {ZAP_DOMAIN: everybody})
 
     def start(self) -> None:
@@ -178,13 +180,15 @@ class JoinPort:
 
     def _serve(self, socket: zmq.Socket[bytes]) -> None:
         frames = receive(socket)
-        if len(frames) != 3 or len(frames[2]) > wire.MAX_SMALL_BODY or not self._is_within_limits():
+        if len(frames) != 3 or len(frames[2]) > wire.MAX_SMALL_BODY:
+            return
+        if not self._allowance.takes(address_of(frames[0]), MAX_MESSAGES_PER_SECOND):
             return
         kind, answer = self._answer(frames)
         try:
             socket.send_multipart([frames[0].bytes, kind.value, strict_json.dumps(answer)], zmq.NOBLOCK)
         except zmq.ZMQError as error:
-            _log.info("join.unanswered", reason=str(error))
+            self._unanswered.say(reason=str(error))
 
     def _answer(self, frames: list[zmq.Frame]) -> tuple[Join, msgspec.Struct]:
         sender, kind, body = user_id(frames[0]), frames[1].bytes, frames[2].bytes
@@ -193,7 +197,7 @@ class JoinPort:
                 return Join.ADMITTED, self._admit(body, sender)
             return Join.CHALLENGE, self._challenge(body, sender)
         except JoinRefused as error:
-            _log.info("join.refused", reason=error.message)
+            self._refused.say(reason=error.message)
             return Join.REFUSED, Refusal(str(error)[:500])
 
     def _challenge(self, body: bytes, sender: str) -> Challenge:
@@ -222,10 +226,3 @@ class JoinPort:
             len(self._attempts) >= MAX_ATTEMPTS or next(iter(self._attempts.values())).since < since
         ):
             self._attempts.popitem(last=False)
-
-    def _is_within_limits(self) -> bool:
-        second = int(time.monotonic())
-        if self._second != second:
-            self._second, self._count = second, 0
-        self._count += 1
-        return self._count <= MAX_MESSAGES_PER_SECOND

@@ -65,8 +65,17 @@ def receive(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
 
 def user_id(frame: zmq.Frame) -> str:
     """Return the CURVE key (hex) that the doorkeeper admitted and that sent this frame; empty if there is none."""
+    return _said_of(frame, "User-Id")
+
+
+def address_of(frame: zmq.Frame) -> str:
+    """Return the IP address that this frame came from; empty if it is not known."""
+    return _said_of(frame, "Peer-Address")
+
+
+def _said_of(frame: zmq.Frame, what: str) -> str:
     try:
-        return str(frame.get("User-Id"))
+        return str(frame.get(what))
     except zmq.ZMQError:
         return ""
 

@@ -64,9 +64,15 @@ class Peers:
         self._sockets: list[zmq.Socket[bytes]] = []
 
     def connect(
-        self, kind: int, port: int, server_key: str | None, own: TransportKey | None, **options: bytes | int
+        self,
+        kind: int,
+        port: int,
+        server_key: str | None,
+        own: TransportKey | None,
+        source: str = "127.0.0.1",
+        **options: bytes | int,
     ) -> zmq.Socket[bytes]:
-        """Return a connected client; without keys it speaks plainly."""
+        """Return a client that is connected from `source`; without keys it speaks plainly."""
         socket = self._context.socket(kind)
         self._sockets.append(socket)
         socket.linger = 0
@@ -78,7 +84,7 @@ class Peers:
             setattr(socket, name, value)
         if kind == zmq.SUB:
             socket.subscribe(b"production")
-        socket.connect(f"tcp://127.0.0.1:{port}")
+        socket.connect(f"tcp://{source}:0;127.0.0.1:{port}")
         return socket
 
     def close(self) -> None:

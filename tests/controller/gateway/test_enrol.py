@@ -30,7 +30,7 @@ from clarion_protocol.transport_keys import TransportKey
 from clarion_protocol.wire import Join
 from clarion_protocol.words import new_id
 
-from .peers import Peers
+from .peers import Peers, wait_for
 
 NOW = 1_800_000_000.0
 SECRET = new_secret()
@@ -86,9 +86,10 @@ class Newcomer:
     sign: SigningKey = field(default_factory=SigningKey.generate)
     transport: TransportKey = field(default_factory=TransportKey.generate)
     changes: dict[str, str] = field(default_factory=dict)
+    source: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
-        self.socket = self.peers.connect(zmq.DEALER, self.port.port, self.server_key, self.transport)
+        self.socket = self.peers.connect(zmq.DEALER, self.port.port, self.server_key, self.transport, self.source)
 
     @property
     def request(self) -> JoinRequest:
@@ -279,6 +280,20 @@ def test_a_flood_of_requests_is_cut_off_and_the_port_recovers(
     assert answers <= 60
     time.sleep(1.1)
     assert newcomer_of().join()[0] == Join.ADMITTED.value
+
+
+def test_a_flood_from_one_address_shuts_nobody_else_out_and_fills_no_log(
+    newcomer_of: NewcomerOf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While it goes on, a server that comes from elsewhere joins."""
+    monkeypatch.setattr(enrol, "MAX_MESSAGES_PER_SECOND", 40)
+    flooder = newcomer_of()
+    flooder.socket.sndhwm = 100_000
+    for _ in range(5000):
+        flooder.socket.send_multipart([Join.JOIN.value, b"{}"])
+    wait_for(lambda: flooder.socket.poll(0))
+    assert newcomer_of(source="127.0.0.2").join()[0] == Join.ADMITTED.value
+    assert capsys.readouterr().out.count("join.refused") <= 5
 
 
 def test_open_challenges_are_bounded_and_age(
