@@ -50,7 +50,7 @@ class Instance:
     @property
     def name(self) -> str:
         """What its cloud calls it."""
-        return f"vm-{self.number}"
+        return f"web-{self.number}"
 
     def __str__(self) -> str:
         return f"{self.cloud}:{self.id}"

@@ -53,10 +53,14 @@ class Server:
 
     def bake(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file onto the disk of the server while it is switched off, with the folders above it."""
-        file = self._island.path(f"{RUN}/{self.name}/root{path}")
+        file = self.on_disk(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode)
         file.write_text(text, encoding="utf-8")
+
+    def on_disk(self, path: str) -> Path:
+        """Return where a path of the server's disk is found from outside, whether it is on or off."""
+        return self._island.path(f"{RUN}/{self.name}/root{path}")
 
     def boot(self) -> None:
         """Power on and wait until systemd has started everything.

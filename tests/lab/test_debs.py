@@ -12,7 +12,11 @@ from .lab import Lab
 from .server import Server
 
 AGENT_TOML = "/etc/clarion-agent/agent.toml"
-UNITS = {"clarion-agent": "clarion-agent.service", "clarion": "clarion-controller.service"}
+UNITS = {
+    "clarion-agent.service": "clarion-agent",
+    "clarion-agent-join.service": "clarion-agent",
+    "clarion-controller.service": "clarion",
+}
 
 
 def agent_server(lab: Lab, cache: Cache) -> Server:
@@ -25,12 +29,12 @@ def deb(cache: Cache, package: str) -> Path:
     return next(debs.build(cache).glob(f"{package}_*.deb"))
 
 
-@pytest.mark.parametrize("package", UNITS)
-def test_an_installed_unit_waits_for_its_cluster(lab: Lab, cache: Cache, package: str) -> None:
+@pytest.mark.parametrize("unit", UNITS)
+def test_an_installed_unit_waits_for_its_cluster(lab: Lab, cache: Cache, unit: str) -> None:
     """After 'apt install' the unit is enabled, does not start without a cluster, and has not failed either."""
-    (server,) = lab.boot("web-1", layers=[debs.installed(cache, package)])
-    assert server.run("systemctl", "is-enabled", UNITS[package]).stdout.strip() == "enabled"
-    assert server.show(UNITS[package], "ConditionResult") == "no"
+    (server,) = lab.boot("web-1", layers=[debs.installed(cache, UNITS[unit])])
+    assert server.run("systemctl", "is-enabled", unit).stdout.strip() == "enabled"
+    assert server.show(unit, "ConditionResult") == "no"
     assert server.state() == "running"
 
 
@@ -49,7 +53,8 @@ def test_a_purge_forgets_the_identity_but_never_the_apps(lab: Lab, cache: Cache)
     server.write("/srv/clarion/shop/current", "an app")
     server.write("/var/lib/clarion-agent/identity/record.json", "{}")
     server.run("apt-get", "purge", "--yes", "clarion-agent", timeout=120)
-    for gone in ("/var/lib/clarion-agent", AGENT_TOML, "/opt/clarion-agent", "/usr/bin/clarion-agent"):
+    wants = "/etc/systemd/system/multi-user.target.wants/clarion-agent-join.service"
+    for gone in ("/var/lib/clarion-agent", AGENT_TOML, "/opt/clarion-agent", "/usr/bin/clarion-agent", wants):
         assert server.run("test", "-e", gone, check=False).returncode == 1, gone
     assert server.read("/srv/clarion/shop/current") == "an app"
     assert server.state() == "running"
