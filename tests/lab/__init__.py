@@ -9,5 +9,6 @@
         web.boot()    # its disk is what it was
 
 A server boots in about a second. `cluster.set_up(lab, cache)` gives a controller and servers whose agents have joined
-it, installed by apt from this checkout's packages. Everything is gone afterwards, however the run ends: see `island`.
+it, installed by apt from this checkout's packages; `clouds` puts three clouds around them. Everything is gone
+afterwards, however the run ends: see `island`.
 """

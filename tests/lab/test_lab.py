@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+
+import pytest
 
 from . import cgroups
 from .cache import Cache
+from .inside import inside
 from .lab import Lab, sweep
 
 LATE_UNIT = """\
@@ -140,6 +145,27 @@ def test_files_are_copied_in_as_roots(lab: Lab, tmp_path: Path) -> None:
     web.copy_in(tmp_path / "app", "/opt")
     assert web.run("/opt/app/run").stdout == "ran\n"
     assert web.run("stat", "-c", "%U %a", "/opt/app/run").stdout == "root 755\n"
+
+
+def test_the_test_itself_listens_inside_a_servers_network(lab: Lab) -> None:
+    """A socket that is made there is reached from there, and from nowhere else; the test itself stays where it was."""
+    (web,) = lab.boot("web-1")
+    make = partial(socket.create_server, ("127.0.0.1", 0))
+    with inside(lab.network.namespace("web-1"), make) as listener:
+        port = listener.getsockname()[1]
+        connect = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
+        assert web.run("python3", "-c", connect, check=False).returncode == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+
+
+def test_what_is_baked_is_on_the_disk_at_the_first_boot(lab: Lab) -> None:
+    """A file that is written while a server is switched off is there with its mode when it boots."""
+    web = lab.prepare("web-1")
+    web.bake("/etc/clarion-agent/join.token", "secret\n", mode=0o600)
+    lab.power_on(web)
+    assert web.run("stat", "--format=%a %U", "/etc/clarion-agent/join.token").stdout == "600 root\n"
+    assert web.read("/etc/clarion-agent/join.token") == "secret\n"
 
 
 def test_nothing_is_left_behind(cache: Cache) -> None:
