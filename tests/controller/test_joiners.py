@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.controller.fake_fleet import FakeFleet, Faults, fleet_of
 from tests.controller.test_promises import no_lease_after_halt
+from tests.effort import examples
 
 from clarion_controller.admit import max_parallel
 from clarion_controller.api.orders import pause, resume
@@ -20,7 +21,9 @@ from clarion_protocol.documents import Plan
 from clarion_protocol.errors import UnknownName
 from clarion_protocol.words import DeploymentStatus, HostStatus, Joiners, Strategy
 
-ENOUGH = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Each example is a fleet with a database of its own: most of a second, and several on a busy machine.
+ENOUGH = settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LONG = pytest.mark.timeout(600)
 
 
 def listed_fleet(folder: Path, count: int, *faults: Faults) -> FakeFleet:
@@ -362,6 +365,7 @@ class Weather:
         assert not state.is_halted
 
 
+@LONG
 @ENOUGH
 @given(st.integers(1, 7), strategies, happenings, st.sets(st.integers(0, 60), max_size=2))
 def test_a_fleet_that_comes_and_goes_ends_on_what_is_in_force(
@@ -391,6 +395,7 @@ def test_a_fleet_that_comes_and_goes_ends_on_what_is_in_force(
         assert set(fleet.state_of(walk).hosts) == set(fleet.expected())
 
 
+@LONG
 @ENOUGH
 @given(
     st.lists(st.sampled_from([None, HostStatus.TESTING, HostStatus.CHECKING]), min_size=2, max_size=6),
