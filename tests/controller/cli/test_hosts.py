@@ -7,6 +7,7 @@ import json
 import sys
 import time
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -29,7 +30,6 @@ SOURCE = SourceAnswer(
     environment="production",
     source="aws eu-west-1",
     hosts=3,
-    answered_at=time.time() - 150,
     offered=1,
     trouble="the credentials have expired",
     hint="Renew them.",
@@ -40,7 +40,7 @@ SOURCE = SourceAnswer(
 def fleet(controller: StandIn) -> StandIn:
     """Return a controller of a fleet on a cloud."""
     controller.answers["GET /v1/hosts"] = lambda *_: FLEET
-    controller.answers["GET /v1/sources"] = lambda *_: [SOURCE]
+    controller.answers["GET /v1/sources"] = lambda *_: [msgspec.structs.replace(SOURCE, answered_at=time.time() - 150)]
     return controller
 
 
@@ -84,8 +84,19 @@ def test_a_seed_draws_the_same_hosts_each_time(fleet: StandIn, terminal: Termina
         (["--group", ""], "--group is empty"),
         (["--limit", "some"], "--limit"),
         (["--limit", "0"], "is none"),
+        (["--tag", "role=web", "--tag", "role=db"], "no host has both web and db"),
+        (["--seed", "night"], "without --limit"),
     ],
-    ids=["an unknown zone", "a slip of the pen", "no value", "an empty word", "no share", "nobody"],
+    ids=[
+        "an unknown zone",
+        "a slip of the pen",
+        "no value",
+        "an empty word",
+        "no share",
+        "nobody",
+        "one tag with two values",
+        "a seed for nothing",
+    ],
 )
 def test_a_filter_that_means_nobody_is_an_error(
     fleet: StandIn, terminal: Terminal, options: list[str], told: str
