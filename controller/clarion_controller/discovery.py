@@ -209,7 +209,14 @@ def check_known(sources: Sequence[SourceAnswer], *, accept_shrink: bool) -> None
     if not doubts:
         return
     hints = [source.hint for source in doubts if source.hint]
-    raise Blocked("; ".join(doubts.values()), hint=" ".join([*dict.fromkeys(hints), _way_on(list(doubts))]))
+    raise Blocked(_sentence(doubts), hint=" ".join([*dict.fromkeys(hints), _way_on(list(doubts))]))
+
+
+def _sentence(doubts: dict[SourceAnswer, str]) -> str:
+    """Return all doubts; a trouble that every source has, as with a broken fleet.toml, is said once."""
+    troubles = {source.trouble for source in doubts}
+    [common] = troubles if len(troubles) == 1 else [None]
+    return common if common and len(doubts) > 1 else "; ".join(doubts.values())
 
 
 def _way_on(doubted: Sequence[SourceAnswer]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.controller.fake_sources import AWAY, AWS, GCP, Rig, only, refreshed, servers
 from tests.stores import cluster_in
@@ -338,6 +339,13 @@ def test_a_deployment_is_blocked_while_it_is_not_known_which_hosts_there_are(
     with pytest.raises(Blocked) as caught:
         check_known(sources, accept_shrink=accept_shrink)
     assert caught.value.message == said
+
+
+def test_what_is_wrong_with_all_sources_is_said_once() -> None:
+    """As with a broken fleet.toml, which every source shows."""
+    with pytest.raises(Blocked) as caught:
+        check_known([AWAY_SINCE, msgspec.structs.replace(AWAY_SINCE, source="static")], accept_shrink=False)
+    assert caught.value.message == AWAY_SINCE.trouble
 
 
 def test_the_way_on_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -99,13 +100,24 @@ def host_filter(
     """Return the filter that the options of that name make.
 
     Raises:
-        BadConfig: a tag without "=", an empty word (an empty filter must never mean everything), or no share.
+        BadConfig: a tag without "=" or with two values, an empty word (an empty filter must never mean everything),
+            no share, or a seed that nothing is drawn by.
     """
     for option, words in (("--tag", tags), ("--zone", zones), ("--group", groups)):
         if any(not word.strip() for word in words or ()):
             raise BadConfig(f"{option} is empty", hint=f"Leave {option} out to mean every host.")
+    if seed and limit is None:
+        raise BadConfig("--seed draws nothing without --limit", hint="Add --limit, or leave --seed out.")
     drawn = "" if limit is None else str(share(limit, "--limit"))
-    return HostFilter(tags=dict(map(_tag, tags or ())), zones=zones or (), groups=groups or (), limit=drawn, seed=seed)
+    return HostFilter(tags=_tags(tags or ()), zones=zones or (), groups=groups or (), limit=drawn, seed=seed)
+
+
+def _tags(written: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in map(_tag, written):
+        if found.setdefault(key, value) != value:
+            raise BadConfig(f"--tag {key}: no host has both {found[key]} and {value}", hint="Name one of them.")
+    return found
 
 
 def _tag(written: str) -> tuple[str, str]:

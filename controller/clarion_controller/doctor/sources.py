@@ -22,4 +22,5 @@ def examine_sources(environment: str, sources: Sequence[SourceAnswer]) -> Iterat
             hint = "Compare its tags, zones and groups in fleet.toml with what is there."
             yield Finding(subject=subject, health=Health.WARNING, sentence=f"{source.source} lists no host", hint=hint)
         else:
-            yield Finding(subject=subject, health=Health.OK, sentence=f"{source.source} lists {source.hosts:,} hosts")
+            sentence = f"{source.source} lists {source.hosts:,} {'host' if source.hosts == 1 else 'hosts'}"
+            yield Finding(subject=subject, health=Health.OK, sentence=sentence)

@@ -110,16 +110,17 @@ def source(**given: object) -> SourceAnswer:
     ("answer", "health", "told"),
     [
         (source(), Health.OK, "lists 3 hosts"),
+        (source(hosts=1), Health.OK, "lists 1 host"),
         (source(trouble="the credentials have expired", hint="Renew them."), Health.FAILED, "expired"),
         (source(offered=1), Health.FAILED, "lists 1 hosts where it listed 3 before"),
         (source(hosts=0), Health.WARNING, "lists no host"),
     ],
-    ids=["well", "in trouble", "shrunken", "empty"],
+    ids=["well", "well, though alone", "in trouble", "shrunken", "empty"],
 )
 def test_each_source_is_told_of(answer: SourceAnswer, health: Health, told: str) -> None:
     """A source in trouble blocks deployments, an empty one may be a slip in a tag."""
     (found,) = examine_sources("production", [answer])
-    assert (found.health, told in found.sentence) == (health, True)
+    assert (found.health, f"{told} " in f"{found.sentence} ") == (health, True)
 
 
 FACTS = Facts(agent_version="0.1.0", load=0.5, cpus=2, disk_free=10**10)
