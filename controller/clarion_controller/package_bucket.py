@@ -3,6 +3,7 @@
 - What a fleet asks at once is asked of the bucket once: an address serves everybody for half of its life.
 - The SDKs block, so they run in threads of their own and keep neither the loop nor anybody else's threads waiting.
 - What the bucket answers is told honestly: 404 it has no such object, 502 it refuses us, 503 it does not answer.
+- Nobody makes us ask a bucket, which costs, for what is not published: anybody may ask us for anything.
 - A signed address is a secret: it is in no log line.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -23,6 +24,7 @@ import structlog
 from clarion_controller import fleet
 from clarion_controller.once import Once
 from clarion_controller.package_answer import File, Refusal, headers_of
+from clarion_controller.package_keys import PublishedKeys
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.store import Span, Store
@@ -61,10 +63,14 @@ class BucketInForce:
 
 
 class Bucket:
-    """A bucket, and how hosts get what lies in it: by addresses that live `url_ttl` seconds, or (None) through us."""
+    """A bucket, and how hosts get what lies in it: by addresses that live `url_ttl` seconds, or (None) through us.
 
-    def __init__(self, store: Store, url_ttl: float | None) -> None:
+    It is asked for `published` keys only.
+    """
+
+    def __init__(self, store: Store, url_ttl: float | None, published: Container[str]) -> None:
         self._store = store
+        self._published = published
         self._url_ttl = url_ttl
         self._threads = ThreadPoolExecutor(THREADS, "bucket")
         self._lengths = Once(self._length, LENGTHS_KEPT, self._threads)
@@ -122,7 +128,7 @@ class Bucket:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _length(self, key: str) -> int:
-        stored = self._store.head(key)
+        stored = self._store.head(key) if key in self._published else None
         if stored is None:
             raise UnknownPackage(f"the bucket has no {key}")
         return stored.length
@@ -160,7 +166,7 @@ def _bucket_of(config: fleet.Store, home: Path) -> Bucket | None:
     store = store_of(config, home)
     if isinstance(store, FolderStore):
         return None
-    return Bucket(store, float(config.url_ttl) if config.deliver == "redirect" else None)
+    return Bucket(store, float(config.url_ttl) if config.deliver == "redirect" else None, PublishedKeys(home))
 
 
 class _Reading:

@@ -33,6 +33,7 @@ from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, Cloud
 CONTENT = random.Random(8).randbytes(CHUNK * 3 + 17)
 SIZE = len(CONTENT)
 KEY = PACKAGE.removeprefix("/packages/")
+NEXT_KEY = KEY.replace("1.0.0", "2.0.0")
 SECRET = "X-Signature=5ec4e7"
 
 
@@ -45,6 +46,7 @@ class Cloud:
     asked: Counter[str] = field(default_factory=Counter)
     trouble: ClarionError | None = None
     breaks_after: int | None = None
+    published: set[str] = field(default_factory=lambda: {KEY, NEXT_KEY})
     may_answer: threading.Event = field(default_factory=threading.Event)
     read: int = 0
     is_let_go: bool = False
@@ -117,7 +119,7 @@ def home_store(tmp_path: Path) -> Path:
 
 def store_with(cloud: Cloud, store: Path, url_ttl: float | None = None, slots: int = 64) -> PackageStore:
     """Return the app of a controller's store whose packages lie in a bucket."""
-    bucket = Bucket(cloud, url_ttl)
+    bucket = Bucket(cloud, url_ttl, cloud.published)
     return PackageStore(store, lambda: bucket, slots, longest_wait=0.2, longest_stall=0.1 if slots == 1 else 30)
 
 
@@ -280,6 +282,17 @@ def test_trouble_is_told_honestly_and_passes(
     assert [(each["event"], each["reason"]) for each in logs] == [("packages.bucket_trouble", trouble.message)]
 
 
+@pytest.mark.parametrize("url_ttl", [None, 60.0], ids=["proxy", "redirect"])
+def test_nobody_makes_us_ask_a_bucket_for_what_is_not_published(
+    home_store: Path, cloud: Cloud, url_ttl: float | None
+) -> None:
+    """Each question costs money and one of a few threads, and whoever reaches the port could ask for ever."""
+    with delivering(home_store, cloud, url_ttl) as url:
+        for number in range(50):
+            assert ask(url, PACKAGE.replace("1.0.0", f"3.0.{number}"))[0].status == 404
+    assert not cloud.asked
+
+
 @pytest.mark.parametrize("url_ttl", [600, None], ids=["redirect", "proxy"])
 def test_what_the_bucket_does_not_have_is_missing(home_store: Path, cloud: Cloud, url_ttl: float | None) -> None:
     """404, and no address is signed for it; once it is there it is found."""
@@ -287,7 +300,7 @@ def test_what_the_bucket_does_not_have_is_missing(home_store: Path, cloud: Cloud
         path = PACKAGE.replace("1.0.0", "2.0.0")
         assert ask(url, path)[0].status == 404
         assert cloud.asked == {"head": 1}
-        (cloud.folder.path / KEY.replace("1.0.0", "2.0.0")).write_bytes(b"new")
+        (cloud.folder.path / NEXT_KEY).write_bytes(b"new")
         assert ask(url, path)[0].status in (200, 307)
 
 

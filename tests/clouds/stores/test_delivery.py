@@ -123,7 +123,7 @@ def test_an_address_that_expires_on_the_way_is_renewed(cloud: Place, tmp_path: P
         pytest.skip("this double lets everybody in for ever")
     cluster = cluster_with(cloud, tmp_path)
     release = cluster.publish("1.0.0", content=BIG).release
-    brief, path = Bucket(cloud.open(), url_ttl=2.0), f"/packages/{release.path}"
+    brief, path = Bucket(cloud.open(), 2.0, {release.path}), f"/packages/{release.path}"
     with served(cluster, brief) as url, StoreHttp(url, CALM, [origin_of_place(cloud)]).file(path) as file:
         first = b"".join(file.span(Span(0, 1000, release.length)))
         time.sleep(3.5)
