@@ -70,6 +70,7 @@ class Peers:
         server_key: str | None,
         own: TransportKey | None,
         source: str = "127.0.0.1",
+        /,
         **options: bytes | int,
     ) -> zmq.Socket[bytes]:
         """Return a client that is connected from `source`; without keys it speaks plainly."""
