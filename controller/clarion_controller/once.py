@@ -42,13 +42,18 @@ class Once(Generic[_T]):
 
     def _begin(self, key: str) -> _Got[_T]:
         answer = asyncio.get_running_loop().run_in_executor(self._threads, self._get, key)
-        answer.add_done_callback(_has_failed)  # an error that nobody waits for any more is no news
         got = _Got(answer, time.monotonic())
         self._got[key] = got
+        answer.add_done_callback(lambda _: self._forget_failure(key, got))
         self._got.move_to_end(key)
         while len(self._got) > MOST:
             self._got.popitem(last=False)
         return got
+
+    def _forget_failure(self, key: str, got: _Got[_T]) -> None:
+        # Looked at in any case: an error that nobody waits for any more is no news.
+        if _has_failed(got.answer) and self._got.get(key) is got:
+            del self._got[key]
 
 
 def _has_failed(answer: asyncio.Future[_T]) -> bool:

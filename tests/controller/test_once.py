@@ -101,3 +101,23 @@ def test_strangers_that_ask_for_anything_fill_no_memory(monkeypatch: pytest.Monk
         await answers.of("a")
 
     assert play(scene) == [*"abcda"]
+
+
+def test_errors_push_no_answer_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or whoever asks for what is not there would have everybody else's answers got again and again."""
+    monkeypatch.setattr(once, "MOST", 3)
+
+    def get(key: str) -> str:
+        if key != "good":
+            raise OSError(key)
+        return key
+
+    async def scene(answers: Once[str], got: list[str]) -> None:
+        await answers.of("good")
+        for key in "abcdef":
+            with pytest.raises(OSError, match=key):
+                await answers.of(key)
+        await answers.of("good")
+        assert got == ["good", *"abcdef"]
+
+    play(scene, get)
