@@ -7,6 +7,7 @@ judged by the very rules that agents judge by.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from clarion_controller.review import doubts, findings, hosts_of, refuse_changed
 from clarion_controller.rollout import Rollouts
 from clarion_controller.select_targets import Selection, TargetRequest, select_targets
 from clarion_controller.state.roster import Host, Roster
+from clarion_controller.stores.missing import refuse_missing
 from clarion_controller.streams import document_in
 from clarion_protocol.amounts import Share
 from clarion_protocol.documents import Deployment, Plan, ReleaseRef
@@ -70,10 +72,12 @@ class Planner:
 
         Raises:
             UnknownName, NothingMatches: as for `plan`.
-            Blocked: a source does not answer, or lists far fewer hosts than before.
+            Blocked: a source does not answer, or lists far fewer hosts than before; or the package is gone.
+            CloudRefused: the bucket of packages does not let the controller look.
         """
         if request.intent is Intent.INSTALL:
-            self._release(request)  # a typo is told at once, not when a cloud has answered
+            release = self._release(request)  # a typo is told at once, not when a cloud has answered
+            await asyncio.to_thread(refuse_missing, self.cluster, release)
             await self.membership.learn(request.environment, accept_shrink=request.accept_shrink)
             self.rollouts.fleet_changed(request.environment)
         return self.plan(request)

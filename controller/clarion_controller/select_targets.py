@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from clarion_controller.discovered import Discovered
 from clarion_controller.fleet import unknown
 from clarion_controller.host_filter import HostFilter, narrow
 from clarion_controller.matching import Member
@@ -21,17 +19,6 @@ from clarion_protocol.documents import Targets
 from clarion_protocol.errors import NothingMatches, UnknownName
 
 NO_FILTER = HostFilter()
-
-
-class Discoverer(Protocol):
-    """Knows which hosts an environment should have."""
-
-    def hosts(self) -> list[Discovered]:
-        """Return the hosts that there should be.
-
-        Raises:
-            ClarionError: it cannot be known now; an unreachable source never means an empty fleet.
-        """
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ def hosts(  # noqa: PLR0913 (each parameter is an option)
     """List hosts, invite new ones, revoke lost ones."""
     if context.invoked_subcommand:
         return
+    if json and watch:
+        raise BadConfig("--watch draws a picture and --json writes for programs", hint="Leave one of them out.")
     controller = Controller(place_of(context).api)
     wanted = options.host_filter(tag, zone, group, limit, seed)
 
@@ -109,8 +111,17 @@ def revoke(  # noqa: PLR0913 (each parameter is an option)
         return
     for answer in answers:
         say(f"{answer.name} is revoked in {answer.environment}.")
+    if answers:
+        _warn_of_tokens(controller, environment)
     if not answers:
         note(f"No host of {environment} is gone.")
+
+
+def _warn_of_tokens(controller: Controller, environment: str) -> None:
+    """Say which tokens a host that was shut out may still hold: with one it would be in again."""
+    for each in controller.invitations(environment):
+        if each.name is None:
+            note(f"Whoever has token {each.id} can still join: 'clarion hosts uninvite {each.id} -e {environment}'.")
 
 
 def is_gone(host: HostAnswer) -> bool:

@@ -136,6 +136,8 @@ def _remark(stream: StreamAnswer, host: HostAnswer) -> str:
     stands = [each for each in stream.deployment.hosts if each.name == host.name] if stream.deployment else []
     if not host.is_connected and any(each.status is HostStatus.UNREACHABLE for each in stands):
         return HostStatus.UNREACHABLE.value
+    if stream.deployment and not stands and host.is_enrolled:
+        return "no target of it"
     is_left_over = stands and stream.deployment and stream.deployment.status.is_final
     return f"not {stream.wanted}" if is_left_over and stream.wanted not in (None, _version(stream.app, host)) else ""
 

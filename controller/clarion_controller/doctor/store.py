@@ -45,6 +45,9 @@ def examine_store(wanted: fleet.Store, home: Path) -> Iterator[Finding]:
         sentence = f"{_name(wanted)}, {step}: {error.message}"
         yield Finding(subject="store", health=Health.FAILED, sentence=sentence, hint=error.hint or "")
         return
+    if (store.presign(key, TTL) or "").startswith("http://") and wanted.deliver == "redirect":
+        sentence = f"{_name(wanted)}: it is reached by http://, and hosts follow only to https"
+        yield Finding(subject="store", health=Health.WARNING, sentence=sentence, hint=_ORIGINS)
     done = ", ".join(step for step, _ in steps)
     yield Finding(subject="store", health=Health.OK, sentence=f"{_name(wanted)}: {done} work")
 
@@ -88,4 +91,5 @@ def _fetch(url: str | None, content: bytes) -> None:
         raise BadContent(f"it answers with status {answer.status} where a part of the object is due", hint=_PROXY)
 
 
+_ORIGINS = 'Name its address in package_origins of every host\'s agent.toml, or set deliver = "proxy" in [store].'
 _PROXY = 'If it cannot be helped, set deliver = "proxy" in [store]: then packages pass through the controller.'

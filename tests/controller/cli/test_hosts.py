@@ -133,8 +133,11 @@ def test_a_source_cannot_steer_the_terminal() -> None:
 def test_revoking_what_is_gone_spares_who_speaks(fleet: StandIn, terminal: Terminal) -> None:
     """Only an agent that is silent and whose server is not listed any more is shut out."""
     fleet.answers["DELETE /v1/hosts/old-1"] = lambda *_: FLEET[3]
+    image = InvitationAnswer(id="ab" * 16, environment="production", uses_left=9, expires=2e9)
+    fleet.answers["GET /v1/invites"] = lambda *_: [image]
     assert terminal.type("hosts", "revoke", "--gone", "-e", "production", "--yes") == 0
     assert terminal.out == "old-1 is revoked in production.\n"
+    assert f"clarion hosts uninvite {image.id} -e production" in terminal.err
 
 
 @pytest.mark.parametrize("arguments", [[], ["web-1", "--gone"]], ids=["nobody", "both"])
@@ -142,6 +145,12 @@ def test_revoking_means_one_host_or_those_gone(fleet: StandIn, terminal: Termina
     """Neither and both are refused."""
     assert terminal.type("hosts", "revoke", *arguments, "-e", "production", "--yes") == ExitCode.USAGE
     assert "name one host, or write --gone" in terminal.err
+
+
+def test_a_picture_is_not_for_programs(fleet: StandIn, terminal: Terminal) -> None:
+    """Both options at once are refused, instead of one of them being ignored."""
+    assert terminal.type("hosts", "--watch", "--json") == ExitCode.USAGE
+    assert "Leave one of them out" in terminal.err
 
 
 def test_watching_needs_a_terminal(fleet: StandIn, terminal: Terminal) -> None:

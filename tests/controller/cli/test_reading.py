@@ -147,6 +147,7 @@ def test_a_token_stands_alone_on_stdout(answering: StandIn, terminal: Terminal) 
 def test_a_host_is_revoked_by_name(answering: StandIn, terminal: Terminal) -> None:
     """In one environment."""
     answering.answers["DELETE /v1/hosts/web-2"] = lambda *_: a_host("web-2", is_enrolled=False)
+    answering.answers["GET /v1/invites"] = lambda *_: []
     assert terminal.type("hosts", "revoke", "web-2", "-e", "production", "--yes") == 0
     assert "web-2 is revoked" in terminal.out
     assert answering.calls[-1][1] == {"environment": "production"}

@@ -112,7 +112,7 @@ def source(**given: object) -> SourceAnswer:
         (source(), Health.OK, "lists 3 hosts"),
         (source(hosts=1), Health.OK, "lists 1 host"),
         (source(trouble="the credentials have expired", hint="Renew them."), Health.FAILED, "expired"),
-        (source(offered=1), Health.FAILED, "lists 1 hosts where it listed 3 before"),
+        (source(offered=1), Health.FAILED, "lists 1 host where it listed 3 before"),
         (source(hosts=0), Health.WARNING, "lists no host"),
     ],
     ids=["well", "well, though alone", "in trouble", "shrunken", "empty"],
