@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clarion_protocol.errors import Blocked, ClarionError, CopiedServer, HostError, OperatorError
+from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CopiedServer, HostError, OperatorError
 from clarion_protocol.words import ExitCode
 
 if TYPE_CHECKING:
     from clarion_agent.config import Config
+    from clarion_agent.net.token_file import TokenFile
 
 _DEFAULT_CONFIG = "/etc/clarion-agent/agent.toml"
 _EX_CONFIG = 78  # sysexits.h
@@ -97,26 +98,46 @@ def _join(options: argparse.Namespace) -> None:
     config = load_config(options.config)
     if options.token_file:
         _join_from_file(options.token_file, options.name, config)
-    else:
-        _join_with(sys.stdin.readline() if options.token == "-" else options.token, options.name, config)  # noqa: S105
+        return
+    _join_with(sys.stdin.readline() if options.token == "-" else options.token, options.name, config)  # noqa: S105
+    # Not after a token file: the unit that reads it starts the agent as well.
+    _say("Start the agent: systemctl enable --now clarion-agent")
 
 
 def _join_from_file(path: Path, name: str, config: Config) -> None:
     """Join unless that is done: a unit may ask for it at each boot."""
     from clarion_agent.identity import has_joined  # noqa: PLC0415
-    from clarion_agent.net.token_file import TokenFile  # noqa: PLC0415
+    from clarion_agent.net.token_file import token_file  # noqa: PLC0415
 
-    file = TokenFile(path)
     if has_joined(config.state):
         _say("This server has joined a cluster already. Run 'clarion-agent status'.")
-    else:
+        _discard(path)
+        return
+    with token_file(path) as file:
         if file.is_shared():
             _warn(f"others than root may read {path}: whoever does can enrol a server. Run 'chmod 600 {path}'.")
         _join_with(file.read(), name, config)
+        _delete(file)
+
+
+def _discard(path: Path) -> None:
+    """Delete a token that nobody needs; what is no token file is left where it lies."""
+    from clarion_agent.net.token_file import token_file  # noqa: PLC0415
+
+    if not path.is_symlink() and not path.exists():
+        return
+    try:
+        with token_file(path) as file:
+            _delete(file)
+    except BadConfig as error:
+        _warn(f"{error.message}: it is of no use here any more. Delete it.")
+
+
+def _delete(file: TokenFile) -> None:
     try:
         file.delete()
     except OSError as error:
-        _warn(f"{path} is of no use any more, but cannot be deleted ({error.strerror}). Delete it.")
+        _warn(f"{file.path} is of no use any more, but cannot be deleted ({error.strerror}). Delete it.")
 
 
 def _join_with(text: str, name: str, config: Config) -> None:
@@ -132,7 +153,6 @@ def _join_with(text: str, name: str, config: Config) -> None:
     wish = wish.on(read_instance(which_cloud(config.cloud)))
     record = join(token, wish, config.state, first_refresh(config))
     _say(f"This server is now {record.name!r} in {record.environment}, host {record.host}.")
-    _say("Start the agent: systemctl enable --now clarion-agent")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from clarion_agent.net import instance, metadata_http
 from clarion_agent.net import join_talk as module
 from clarion_agent.net.applicant import Applicant, Wish
 from clarion_agent.net.join import join
+from clarion_agent.net.token_file import token_file as opened_token_file
 from clarion_agent.packages import PackageBook
 from clarion_controller.gateway.enrol import Invitation, JoinPort, JoinPortSettings
 from clarion_controller.initialise import cluster_id
@@ -384,7 +386,8 @@ def test_a_token_in_a_file_is_deleted_once_it_is_used(
     assert run(arguments) == 0
     assert not token_file.exists()
     assert load_identity(config.state).record.name == "web-1"
-    capsys.readouterr()
+    # The unit that reads such files starts the agent itself.
+    assert "systemctl" not in capsys.readouterr().out
     token_file.write_text("put here again")
     for _ in range(2):
         assert run(arguments) == 0
@@ -418,6 +421,48 @@ def test_a_token_that_others_may_read_is_pointed_out(
     token_file.chmod(0o644)
     assert run(["join", "--token-file", str(token_file), "--config", str(config_file)]) == 0
     assert f"warning: others than root may read {token_file}" in capsys.readouterr().err
+
+
+def test_only_a_regular_file_holds_a_token(
+    token_file: Path, tmp_path: Path, config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link, a pipe, a folder and a device are refused at once, with a sentence, and left where they are."""
+    link, pipe, folder = tmp_path / "link", tmp_path / "pipe", tmp_path / "folder"
+    link.symlink_to(token_file)
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path in (link, pipe, folder, Path("/dev/zero")):
+        assert run(["join", "--token-file", str(path), "--config", str(config_file)]) == 2
+        said = capsys.readouterr().err
+        assert f"{path}: it is " in said
+        assert "no regular file" in said
+        assert os.path.lexists(path)
+    assert token_file.exists()
+
+
+def test_a_server_that_has_joined_leaves_what_is_no_token_file(
+    token_file: Path, tmp_path: Path, config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is pointed out at each boot, and stops nothing."""
+    arguments = ["--config", str(config_file), "join", "--token-file"]
+    assert run([*arguments, str(token_file)]) == 0
+    link = tmp_path / "link"
+    link.symlink_to("/nowhere")
+    assert run([*arguments, str(link)]) == 0
+    assert f"warning: {link}: it is a symbolic link" in capsys.readouterr().err
+    assert link.is_symlink()
+
+
+def test_another_file_in_a_token_files_place_is_not_deleted(token_file: Path) -> None:
+    """Only what was read goes; also if the new file would take over the old one's number."""
+    with opened_token_file(token_file) as file:
+        assert file.read()
+        file.path.unlink()
+        token_file.write_text("another server's")
+        with pytest.raises(OSError, match="another file"):
+            file.delete()
+        token_file.unlink()
+        file.delete()
 
 
 @pytest.mark.parametrize(
