@@ -1,6 +1,7 @@
 """Whether a package store may send this host elsewhere for a package.
 
-- To any server over https that proves its name to the system's authorities, or to an origin that agent.toml lists.
+- Where agent.toml lists `package_origins`: to these and to no other. Otherwise: to any server over https.
+- Over https the server proves its name to the system's authorities, listed or not.
 - Never with a name or a password in the address; never to a file or to another protocol.
 - What the address asks for is a signed secret: nothing that is told holds it.
 """
@@ -49,8 +50,18 @@ def judge(location: str, allowed: Collection[str]) -> Elsewhere:
         origin = origin_of(location)
     except ValueError as error:
         raise NotFollowed(f"to where nobody is sent: {error}") from None
-    if not origin.startswith("https:") and origin not in {origin_of(each) for each in allowed}:
-        hint = f'If that is your own store, write package_origins = ["{origin}"] in this host\'s agent.toml.'
-        raise NotFollowed(f"to {origin}, which is neither https nor named in agent.toml", hint)
+    if not _is_allowed(origin, allowed):
+        raise NotFollowed(f"to {origin}, which package_origins in agent.toml does not allow", _hint(origin, allowed))
     parts = urlsplit(location)
     return Elsewhere(origin, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+
+def _is_allowed(origin: str, allowed: Collection[str]) -> bool:
+    if allowed:
+        return origin in {origin_of(each) for each in allowed}
+    return origin.startswith("https:")
+
+
+def _hint(origin: str, allowed: Collection[str]) -> str:
+    listed = ", ".join(f'"{each}"' for each in (*allowed, origin))
+    return f"If that is your own store, write package_origins = [{listed}] in this host's agent.toml and restart the agent."

@@ -102,12 +102,36 @@ NOT_FOLLOWED = {
 }  # fmt: skip
 
 
+LISTED = ("http://127.0.0.1:80", "http://minio.internal:9000", "https://listed.example")
+
+
+@pytest.mark.parametrize("allowed", [(), LISTED], ids=["by a host that lists none", "by a host that lists its own"])
 @pytest.mark.parametrize(("location", "words"), NOT_FOLLOWED.values(), ids=NOT_FOLLOWED.keys())
-def test_a_redirect_is_not_followed(location: str, words: str) -> None:
+def test_a_redirect_is_not_followed(location: str, words: str, allowed: tuple[str, ...]) -> None:
     """It says where to, never with what; no name is looked up and no connection is made."""
     with pytest.raises(NotFollowed, match=words) as caught:
-        judge(location, ["http://127.0.0.1:80", "http://minio.internal:9000"])
+        judge(location, allowed)
     assert SECRET not in f"{caught.value.why} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://bucket.example/x",
+        "https://listed.example:8443/x",
+        "http://listed.example/x",
+        "https://minio.internal:9000/x",
+    ],
+    ids=["another host", "another port", "in plain text", "another scheme"],
+)
+def test_a_host_that_lists_origins_goes_to_no_other(location: str) -> None:
+    """Over https neither; the hint is the whole line, with what is listed already."""
+    with pytest.raises(NotFollowed, match=r"package_origins in agent\.toml") as caught:
+        judge(location, LISTED)
+    origin = location.removesuffix("/x")
+    listed = ", ".join(f'"{each}"' for each in (*LISTED, origin))
+    assert f"to {origin}, " in caught.value.why
+    assert f"package_origins = [{listed}]" in str(caught.value.hint)
 
 
 def test_what_is_not_followed_says_what_would_have_to_be_listed(tmp_path: Path) -> None:
@@ -131,9 +155,11 @@ def test_what_is_not_followed_says_what_would_have_to_be_listed(tmp_path: Path) 
 )  # fmt: skip
 def test_a_redirect_is_followed_as_it_was_signed(location: str, origin: str, target: str) -> None:
     """To any server over https, at any port, and to a listed one however it is spelled; escapes stay as they are."""
-    elsewhere = judge(location, ["http://MINIO.internal:9000"])
-    assert (elsewhere.origin, elsewhere.target) == (origin, target)
-    assert target == "/" or target not in repr(elsewhere)
+    listed = [origin.upper().replace("HTTP", "http", 1).replace("httpS", "https", 1)]
+    for allowed in (listed, [] if origin.startswith("https:") else listed):
+        elsewhere = judge(location, allowed)
+        assert (elsewhere.origin, elsewhere.target) == (origin, target)
+        assert target == "/" or target not in repr(elsewhere)
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "303 See Other", "308 Permanent Redirect", "300 Multiple Choices"])
