@@ -24,16 +24,22 @@ from clarion_protocol.errors import HostError, NoSpace, StoreUnavailable
 
 
 class Fetcher:
-    """Reads files of the one store at `base_url`, which may redirect to `origins`; for several threads at once."""
+    """Reads files of the one store at `base_url`, which may redirect to `origins`; for several threads at once.
 
-    def __init__(self, base_url: str, patience: Patience | None = None, origins: Collection[str] = ()) -> None:
+    `named_by` is the setting that named the store; empty if the controller did.
+    """
+
+    def __init__(
+        self, base_url: str, patience: Patience | None = None, origins: Collection[str] = (), named_by: str = ""
+    ) -> None:
         self.patience = patience or Patience()
-        self._store = StoreHttp(base_url, self.patience, origins)
+        self._store = StoreHttp(base_url, self.patience, origins, named_by)
 
     @classmethod
     def of(cls, config: Config, told: str, patience: Patience | None = None) -> Fetcher:
         """Return the fetcher of a host: its store is where agent.toml says, or else where the controller `told`."""
-        return cls(config.package_url or told, patience, config.package_origins)
+        named_by = "package_url in agent.toml" if config.package_url else ""
+        return cls(config.package_url or told, patience, config.package_origins, named_by)
 
     @property
     def base_url(self) -> str:

@@ -64,4 +64,5 @@ def _is_allowed(origin: str, allowed: Collection[str]) -> bool:
 
 def _hint(origin: str, allowed: Collection[str]) -> str:
     listed = ", ".join(f'"{each}"' for each in (*allowed, origin))
-    return f"If that is your own store, write package_origins = [{listed}] in this host's agent.toml and restart the agent."
+    line = f"package_origins = [{listed}]"
+    return f"If that is your own store, write {line} in this host's agent.toml and restart the agent."

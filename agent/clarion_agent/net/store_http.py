@@ -20,16 +20,20 @@ from clarion_protocol.errors import BadConfig
 
 
 class StoreHttp:
-    """The store at `base_url`, which may redirect to `origins`; several threads may use it at once."""
+    """The store at `base_url`, which may redirect to `origins`; several threads may use it at once.
 
-    def __init__(self, base_url: str, patience: Patience, origins: Collection[str] = ()) -> None:
+    `named_by` is the setting that named it, for whoever reads of trouble with it; empty if the controller did.
+    """
+
+    def __init__(self, base_url: str, patience: Patience, origins: Collection[str] = (), named_by: str = "") -> None:
         self.base_url = base_url.rstrip("/")
         origin = _origin(base_url)
         self.origins = origins
         self.patience = patience
         self._prefix = urlsplit(base_url).path.rstrip("/")
         hint = f"Run 'curl -I {self.base_url}/metadata/timestamp.json' on this host to see what it says."
-        self.server = WebServer(origin, patience, f"the package store {self.base_url}", hint)
+        self.name = f"the package store {self.base_url}" + (f" ({named_by})" if named_by else "")
+        self.server = WebServer(origin, patience, self.name, hint)
 
     def whole(self, path: str, limit: int) -> Iterator[bytes]:
         """Yield a file whose length is not known beforehand, in chunks, of at most `limit` bytes altogether.
@@ -102,7 +106,7 @@ class PackageFile:
         return Place(self._server_at(elsewhere), self._path, elsewhere.target, is_elsewhere=True)
 
     def _server_at(self, elsewhere: Elsewhere) -> WebServer:
-        name = f"{elsewhere.origin}, to which the package store {self._store.base_url} redirects,"
+        name = f"{elsewhere.origin}, to which {self._store.name} redirects,"
         hint = (
             f'Can this host reach {elsewhere.origin}? If it never can, set deliver = "proxy" in fleet.toml\'s [store].'
         )

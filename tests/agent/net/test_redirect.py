@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import ssl
 import time
 import traceback
@@ -247,6 +248,23 @@ def test_agent_toml_says_where_the_store_is_and_where_it_may_redirect(tmp_path: 
         Fetcher.of(config, "http://controller.invalid:7414", HASTE).fetch(PATH, tmp_path / "got", [(0, 5)], total=TOTAL)
     assert (tmp_path / "got").read_bytes() == CONTENT[:5]
     assert Fetcher.of(Config(), "http://controller.invalid:7414").base_url == "http://controller.invalid:7414"
+
+
+def test_trouble_with_a_store_says_whether_agent_toml_named_it(tmp_path: Path) -> None:
+    """A relay that is gone is looked for in this host's own file, not at the controller; also behind a redirect."""
+    with puppet(http("500 Broken")) as bucket, puppet(to(bucket.url)) as store:
+        told, own = Config(package_origins=(bucket.url,)), Config(package_url=store.url, package_origins=(bucket.url,))
+        for config, words in (
+            (told, f"{store.url} redirects"),
+            (own, f"{store.url} (package_url in agent.toml) redir"),
+        ):
+            with pytest.raises(StoreUnavailable, match=re.escape(words)):
+                Fetcher.of(config, store.url, HASTE).fetch(PATH, tmp_path / "got", [(0, 5)], total=TOTAL)
+    away = "http://127.0.0.1:1"
+    with pytest.raises(StoreUnavailable, match=r"127.0.0.1:1 \(package_url in agent.toml\) does not answer"):
+        Fetcher.of(Config(package_url=away), "http://controller.invalid", HASTE).read("/metadata/x", limit=1)
+    with pytest.raises(StoreUnavailable, match=r"127.0.0.1:1 does not answer"):
+        Fetcher.of(Config(), away, HASTE).read("/metadata/x", limit=1)
 
 
 @pytest.mark.parametrize(
