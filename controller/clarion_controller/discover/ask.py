@@ -112,13 +112,24 @@ async def _read_end(pipe: asyncio.StreamReader | None, kept: int) -> bytes:
 
 
 async def _end(process: Process) -> None:
-    """Kill the child with all that it started, unless it has ended, and reap it."""
-    if process.returncode is not None:
-        return
+    """Kill what is left of the child and of all that it started, let go of its pipes, and reap it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(process.wait(), _REAPED_WITHIN_S)
+    # asyncio keeps a transport open whose pipes are not read to their end, and has no public way to close it.
+    transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]  # noqa: SLF001
+    try:
+        _close_pipes(transport)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(process.wait(), _REAPED_WITHIN_S)
+    finally:
+        transport.close()
+
+
+def _close_pipes(transport: asyncio.SubprocessTransport) -> None:
+    for descriptor in (0, 1, 2):
+        pipe = transport.get_pipe_transport(descriptor)
+        if pipe is not None:
+            pipe.close()
 
 
 def _hosts_in(said: bytes, label: str) -> list[Discovered]:

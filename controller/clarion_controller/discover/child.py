@@ -5,6 +5,7 @@ What it logs, and what SDKs print, goes to stderr. It ends by itself, should its
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -64,7 +65,15 @@ def main() -> None:
     with os.fdopen(os.dup(1), "wb") as answer:
         os.dup2(2, 1)  # an SDK that prints does not print into the answer
         question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
-        answer.write(msgspec.json.encode(reply_to(question)))
+        answer.write(encoded(reply_to(question)))
+
+
+def encoded(reply: Reply) -> bytes:
+    """Return the reply in JSON; of text that is no Unicode, as a tag may be, a question mark is left."""
+    try:
+        return msgspec.json.encode(reply)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(reply), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def reply_to(question: Question) -> Reply:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,10 +31,18 @@ def saying(code: str, deadline: float = 20.0) -> Child:
 
 
 def has_ended(pid: int) -> bool:
+    """Return whether a process ends soon: one that was killed may still take a moment to die."""
+    deadline = time.monotonic() + 5
+    while not (ended := is_gone(pid)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return ended
+
+
+def is_gone(pid: int) -> bool:
     """Return whether a process is gone, or is only waiting to be reaped by the init of this machine."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
@@ -143,6 +153,60 @@ def test_a_child_that_hangs_is_killed_at_the_deadline_with_all_that_it_started(t
     child, helper = wait_for_pids(tmp_path / "pids", 2)
     assert not Path(f"/proc/{child}").exists()
     assert has_ended(helper)
+
+
+LEAVING = (
+    "import os, subprocess, sys\n"
+    "out = {out}\n"
+    "helper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'], stdout=out, stderr=out)\n"
+    "open({path!r}, 'w').write(str(helper.pid))\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("out", "then", "said"),
+    [
+        pytest.param("None", "", "did not answer within 2 s", id="it holds the answer's pipe"),
+        pytest.param("-3", "print('{}')", None, id="after a good answer"),
+        pytest.param("-3", "raise SystemExit(3)", "died (3)", id="after an error"),
+        pytest.param("-3", "print('x' * 10_000_000)", "more than 100000 bytes", id="after too long an answer"),
+    ],
+)
+def test_what_a_child_leaves_behind_is_ended_with_it(tmp_path: Path, out: str, then: str, said: str | None) -> None:
+    """A program that an SDK started to get credentials, say."""
+    child = saying(LEAVING.format(out=out, path=str(tmp_path / "pids")) + then, deadline=2 if out == "None" else 20)
+    if said is None:
+        assert asyncio.run(ask_in_child(AWS, tmp_path, child)) == []
+    else:
+        with pytest.raises(CloudUnavailable, match=re.escape(said)):
+            asyncio.run(ask_in_child(AWS, tmp_path, child))
+    [helper] = wait_for_pids(tmp_path / "pids", 1)
+    assert has_ended(helper)
+
+
+def test_what_leaves_the_childs_session_cannot_hold_the_controller_up(tmp_path: Path) -> None:
+    """The pipes are closed on this side, whoever has them open on the other."""
+    code = LEAVING.format(out=None, path=str(tmp_path / "pids")).replace("stderr=out", "start_new_session=True")
+    began = time.monotonic()
+    with pytest.raises(CloudUnavailable, match="did not answer within 2 s"):
+        asyncio.run(ask_in_child(AWS, tmp_path, saying(code, deadline=2)))
+    took = time.monotonic() - began
+    [helper] = wait_for_pids(tmp_path / "pids", 1)
+    os.kill(helper, signal.SIGKILL)
+    assert took < 5
+
+
+def test_text_that_is_no_unicode_does_not_hide_the_hosts(tmp_path: Path) -> None:
+    """A tag with half a surrogate pair, which JSON cannot carry, is shown with a question mark."""
+    code = (
+        "from clarion_controller.discover import child\n"
+        "from clarion_controller.discovered import Discovered\n"
+        "host = Discovered(name='web-1', source='static', tags={'owner': 'Jos\\udc80', 'city': 'K\\xf6ln'})\n"
+        "child.reply_to = lambda question: child.Reply(hosts=[host])\n"
+        "child.main()\n"
+    )
+    [host] = asyncio.run(ask_in_child(AWS, tmp_path, saying(code)))
+    assert (host.name, dict(host.tags)) == ("web-1", {"owner": "Jos?", "city": "K\xf6ln"})
 
 
 def test_who_is_cancelled_takes_the_child_along(tmp_path: Path) -> None:
