@@ -39,15 +39,28 @@ class SameServer:
         if not self._is_open or self._clock() < self._not_before:
             return
         self._not_before = self._clock() + ASK_AGAIN_S
+        cloud = which_cloud(self._config.cloud)
+        if cloud == "none":
+            self._give_up()
+            return
         try:
-            found = read_instance(which_cloud(self._config.cloud))
+            found = read_instance(cloud)
         except (CloudUnavailable, CloudRefused) as error:
             _log.warning("instance.unknown", joined_as=self._joined_as, reason=error.message)
             return
         self._is_open = False
-        if found and found != self._joined_as:
+        if found != self._joined_as:
             raise CopiedServer(
                 f"the disk of this server was copied from {self._joined_as}; this is {found}",
                 hint=f"Move {self._config.state / FOLDER} away, then run 'clarion-agent join TOKEN' here with a token "
                 "from 'clarion hosts invite'.",
             )
+
+    def _give_up(self) -> None:
+        """Ask nobody any more. Not refused: "auto" also finds no cloud where the firmware's tables cannot be read."""
+        self._is_open = False
+        if self._config.cloud == "auto":
+            reason = 'cloud = "auto" finds no cloud here, so nobody says whether this is still that server'
+            cloud = self._joined_as.partition(":")[0]
+            hint = f'If it is, set cloud = "{cloud}" in agent.toml; if it left the clouds, "none"; else join it anew.'
+            _log.warning("instance.no_cloud", joined_as=self._joined_as, reason=reason, hint=hint)

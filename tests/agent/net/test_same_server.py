@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import structlog
 from tests.metadata_service import MetadataService, metadata_service
 
 from clarion_agent.config import Config
@@ -79,3 +81,30 @@ def test_a_server_that_left_the_clouds_goes_on(config: Config) -> None:
     """Where agent.toml or the firmware says that this is no cloud, there is nobody to ask."""
     at_home = Config(state_dir=config.state_dir, cloud="none")
     SameServer(f"gcp:{NUMBER}", at_home).check()
+
+
+def test_a_server_whose_cloud_cannot_be_found_goes_on_and_says_so(
+    service: MetadataService, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, with both facts: its disk may be a copy, or the firmware's tables cannot be read."""
+    monkeypatch.setattr(instance, "DMI", tmp_path / "no firmware")
+    same = SameServer(f"gcp:{NUMBER}", Config(state_dir=config.state_dir), clock=iter(range(0, 10_000, 1_000)).__next__)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            same.check()
+    [line] = logs
+    assert line["log_level"] == "warning"
+    assert line["joined_as"] == f"gcp:{NUMBER}"
+    assert 'cloud = "auto" finds no cloud' in line["reason"]
+    assert service.asked == []
+
+
+@pytest.mark.parametrize(("joined_as", "cloud"), [("", "auto"), (f"gcp:{NUMBER}", "none")])
+def test_a_server_that_is_in_no_cloud_on_purpose_says_nothing(
+    joined_as: str, cloud: Literal["auto", "none"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never was in one, or agent.toml says that it is in none."""
+    monkeypatch.setattr(instance, "DMI", tmp_path / "no firmware")
+    with structlog.testing.capture_logs() as logs:
+        SameServer(joined_as, Config(state_dir=str(tmp_path), cloud=cloud)).check()
+    assert logs == []
