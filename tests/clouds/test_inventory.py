@@ -194,11 +194,23 @@ def test_what_lies_beside_it_is_not_read(write: Write, tmp_path: Path, monkeypat
         pytest.param(
             "hosts.ini", "[web]\nweb-1 foo bar\n", ", line 2: Expected key=value", id="INI that makes no sense"
         ),
-        pytest.param("hosts.ini", "[web\nweb-1\n", ": ", id="a section that does not end"),
+        pytest.param(
+            "hosts.ini",
+            "[web\nweb-1\n",
+            " cannot be read as an inventory: not enough values",
+            id="a section that does not end",
+        ),
         pytest.param("hosts.ini", "[a:children]\nmissing\n", ", line 2: ", id="a group that is not there"),
-        pytest.param("hosts.ini", "[a:children]\nb\n[b:children]\na\n", ": ", id="groups in a circle"),
+        pytest.param(
+            "hosts.ini",
+            "[a:children]\nb\n[b:children]\na\n",
+            " cannot be read as an inventory: ",
+            id="groups in a circle",
+        ),
         pytest.param("hosts.yml", "all:\n  hosts:\n    web-1: {a: [}\n", ", line 3: did not find", id="no YAML"),
-        pytest.param("hosts.yml", "- web-1\n", ": YAML inventory has invalid structure", id="YAML of another kind"),
+        pytest.param(
+            "hosts.yml", "- web-1\n", " cannot be read as an inventory: YAML inventory has", id="YAML of another kind"
+        ),
         pytest.param("hosts.ini", "[web]\nWeb-1\n", ", line 2: 'Web-1' cannot be a host's name", id="a capital letter"),
         pytest.param("hosts.ini", "[web]\nweb_1\nweb-1\n[db]\ndb-1/x\n", ", line 5: 'db-1/x' cannot", id="a path"),
         pytest.param("hosts.ini", f"{'x' * 64}\n", ", line 1: ", id="a name that is too long"),
@@ -214,7 +226,7 @@ def test_a_mistake_names_the_file_and_where_ansible_says_it_the_line(
     assert error.message.startswith(f"{path}{said}"), error.message
     assert "\n" not in error.message
     assert "/clarion" not in error.message.removeprefix(str(path))
-    assert error.hint
+    assert f"-i {path} --list" in (error.hint or "") or "its agent joins with" in (error.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -232,6 +244,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, make: Callable[[Pat
     assert error.message.startswith(str(tmp_path / "hosts.ini"))
     assert said in error.message
     assert "fleet.toml" in (error.hint or "")
+
+
+def test_the_hint_can_be_pasted(write: Write, tmp_path: Path) -> None:
+    """It names the file itself, also one with a space in its name."""
+    assert f"-i {tmp_path}/hosts --list --yaml" in (refused(write("#!/bin/sh\n", "hosts")).hint or "")
+    assert f"-i '{tmp_path}/our hosts.ini' --list" in (refused(write("[web\n", "our hosts.ini")).hint or "")
 
 
 def test_a_name_with_odd_letters_is_no_trouble(write: Write) -> None:

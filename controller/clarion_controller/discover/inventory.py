@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,9 @@ class InventoryDiscoverer:
             groups = msgspec.json.decode(listing, type=dict[str, _Group])
             variables = msgspec.json.decode(listing, type=_Listing).meta.hostvars
         except msgspec.MsgspecError as error:
-            raise BadConfig(f"{self.path}: what Ansible makes of it is no inventory: {error}", hint=_TRY) from error
+            raise BadConfig(
+                f"{self.path}: what Ansible makes of it is no inventory: {error}", hint=self._try_it()
+            ) from error
         return [
             Discovered(
                 name=self._checked(name, content),
@@ -93,7 +96,10 @@ class InventoryDiscoverer:
         if len(content) > MAX_BYTES:
             raise BadConfig(f"{self.path} has more than {MAX_BYTES} bytes", hint=_NAMED_IN)
         if content.startswith(b"#!"):
-            raise BadConfig(f"{self.path}, line 1: this is a program, and an inventory must be a list", hint=_SAVE_IT)
+            raise BadConfig(
+                f"{self.path}, line 1: this is a program, and an inventory must be a list",
+                hint=f"Save what it lists: '{self._command()} --yaml --output hosts.yml'.",
+            )
         return content
 
     def _listed(self, content: bytes) -> bytes:
@@ -114,7 +120,7 @@ class InventoryDiscoverer:
                     check=False,
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
-                raise BadConfig(f"{self.path} cannot be read: {PROGRAM}: {error}", hint=_TRY) from error
+                raise BadConfig(f"{self.path} cannot be read: {PROGRAM}: {error}", hint=self._try_it()) from error
         if ended.returncode:
             raise self._malformed(ended.stderr.decode("utf-8", "replace"))
         return ended.stdout
@@ -124,8 +130,14 @@ class InventoryDiscoverer:
         reasons = {match["plugin"]: match["reason"] for match in _WARNING.finditer(said)}
         reason = reasons.get("yaml" if self.path.suffix in _YAML else "ini", said)
         line = _LINE.search(reason)
-        place = f"{self.path}, line {line['ini'] or line['yaml']}" if line else str(self.path)
-        return BadConfig(f"{place}: {_AROUND.sub('', reason)[:500]}", hint=_TRY)
+        place = f", line {line['ini'] or line['yaml']}" if line else " cannot be read as an inventory"
+        return BadConfig(f"{self.path}{place}: {_AROUND.sub('', reason)[:500]}", hint=self._try_it())
+
+    def _try_it(self) -> str:
+        return f"See what '{self._command()}' says to it."
+
+    def _command(self) -> str:
+        return f"{PROGRAM} -i {shlex.quote(str(self.path))} --list"
 
     def _checked(self, name: str, content: bytes) -> str:
         if is_name(name):
@@ -140,8 +152,6 @@ class InventoryDiscoverer:
 
 
 _NAMED_IN = "fleet.toml names it as an inventory."
-_TRY = f"See what '{PROGRAM} -i FILE --list' says to it."
-_SAVE_IT = f"Save what it lists: '{PROGRAM} -i PROGRAM --list --yaml --output hosts.yml'."
 
 
 def stamp_of(path: Path) -> tuple[int, int] | None:
