@@ -29,6 +29,7 @@ from clarion_protocol.errors import BadConfig, Blocked, UnknownName
 
 TICK = 0.5
 KEEP_INTERVAL = 600.0
+REPAIR = "Run 'clarion validate'."
 
 Sources = dict[str, Asked]
 Told = dict[str, tuple[bool, list[Discovered] | None]]
@@ -114,6 +115,7 @@ class Discovery:
         it was called last, or all its sources have answered that had not.
         """
         told: Told = {}
+        self._keeper.remove_partial_files()
         try:
             while True:
                 self._forget_others()
@@ -141,7 +143,7 @@ class Discovery:
         try:
             self._fleet, self._broken = self._cluster.fleet, None
         except BadConfig as error:
-            self._broken = error
+            self._broken = BadConfig(error.message, hint=REPAIR)
         return self._fleet
 
     def _environment(self, name: str) -> Environment:
@@ -208,8 +210,10 @@ def check_known(sources: Sequence[SourceAnswer], *, accept_shrink: bool) -> None
     doubts = {source: doubt for source in sources if (doubt := _doubt_of(source, accept_shrink=accept_shrink))}
     if not doubts:
         return
-    hints = [source.hint for source in doubts if source.hint]
-    raise Blocked(_sentence(doubts), hint=" ".join([*dict.fromkeys(hints), _way_on(list(doubts))]))
+    hints = dict.fromkeys(source.hint for source in doubts if source.hint)
+    if REPAIR not in hints:  # a broken fleet.toml is no doubt about hosts: nothing else helps
+        hints[_way_on(list(doubts))] = None
+    raise Blocked(_sentence(doubts), hint=" ".join(hints))
 
 
 def _sentence(doubts: dict[SourceAnswer, str]) -> str:
@@ -236,9 +240,10 @@ def _doubt_of(source: SourceAnswer, *, accept_shrink: bool) -> str | None:
         return f"{source.source} has not answered since {until}: {source.trouble}"
     if source.offered is None:
         return None
+    lists = f"{source.source} lists {source.offered} host{'' if source.offered == 1 else 's'}"
     if source.offered < source.hosts:
-        return f"{source.source} lists {source.offered} hosts where it listed {source.hosts} before (until {until})"
-    return f"{source.source} lists {source.offered} hosts, but too few of the {source.hosts} before (until {until})"
+        return f"{lists} where it listed {source.hosts} before (until {until})"
+    return f"{lists}, but too few of the {source.hosts} before (until {until})"
 
 
 def _has_to_be_asked(config: HostSource) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from tests.controller.fake_sources import AWAY, AWS, GCP, Rig, only, refreshed, 
 from tests.stores import cluster_in
 
 from clarion_controller.api.answers import SourceAnswer
+from clarion_controller.discover.asked import Asked
+from clarion_controller.discover.attempts import Attempts
 from clarion_controller.discovered import Discovered
 from clarion_controller.discovery import check_known
-from clarion_protocol.errors import Blocked, UnknownName
+from clarion_controller.fleet import Aws, HostSource
+from clarion_protocol.errors import BadConfig, Blocked, UnknownName
 
 
 @pytest.fixture
@@ -81,6 +85,32 @@ def test_a_bug_about_one_source_is_trouble_of_that_source(rig: Rig, capsys: pyte
     assert found.known("production") == servers(1)
     assert "log says why" in found.sources("production")[0].trouble
     assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [OSError("no such disk"), BadConfig("no such file", hint="Look.")])
+def test_what_goes_wrong_with_an_answer_ends_nothing(
+    rig: Rig, error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever waits for the attempt goes on, the trouble is the source's, and it is asked again later."""
+    heard: list[object] = []
+
+    def fail_once(source: Asked, hosts: Sequence[Discovered]) -> None:
+        heard.append(hosts)
+        if len(heard) == 1:
+            raise error
+
+    async def ask_twice() -> tuple[str, int]:
+        rig.clouds.says = {"aws": servers(1)}
+        attempts = Attempts(rig.clouds.ask, rig.home, fail_once)
+        source = Asked("production", HostSource(aws=Aws(regions=("eu-west-1",))))
+        await attempts.begin(source, 1.0)
+        trouble = source.belief.trouble
+        await attempts.begin(source, 2.0)
+        return trouble.message if trouble else "", len(heard)
+
+    trouble, times = asyncio.run(ask_twice())
+    assert ("log says why" in trouble or "no such file" in trouble, times) == (True, 2)
+    assert str(error).partition("\n")[0] in capsys.readouterr().out
 
 
 def test_an_error_keeps_what_was_known(rig: Rig) -> None:
@@ -207,8 +237,9 @@ def test_a_broken_edit_keeps_what_is_known_and_shows_the_trouble(rig: Rig) -> No
             (rig.home / "fleet.toml").write_text(content)
         assert found.known("production") == servers(1)
         assert "fleet.toml" in only(found).trouble
-        with pytest.raises(Blocked, match=r"fleet\.toml"):
+        with pytest.raises(Blocked, match=r"fleet\.toml") as caught:
             check_known(found.sources("production"), accept_shrink=False)
+        assert caught.value.hint == "Run 'clarion validate'."
     rig.write(AWS)
     assert only(found).trouble == ""
 
@@ -319,6 +350,12 @@ OTHERS = source("aws eu-west-1", 40, offered=41)
             False,
             "aws eu-west-1 lists 3 hosts where it listed 40 before (until 1970-01-01 01:00 UTC)",
             id="shrunk",
+        ),
+        pytest.param(
+            [source("static", 5, offered=1)],
+            False,
+            "static lists 1 host where it listed 5 before (until 1970-01-01 01:00 UTC)",
+            id="shrunk to one",
         ),
         pytest.param([SHRUNK], True, None, id="shrunk, and that is right"),
         pytest.param(

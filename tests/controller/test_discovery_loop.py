@@ -187,6 +187,20 @@ def test_a_restart_begins_with_what_was_believed(rig: Rig) -> None:
     asyncio.run(second())
 
 
+def test_half_files_of_the_last_run_are_gone_after_the_start(rig: Rig) -> None:
+    """A power cut leaves them, and nobody else would ever remove them."""
+    folder = rig.home / "state" / "discovered"
+    folder.mkdir(parents=True)
+    (folder / ".partial-abc").write_text("{")
+
+    async def story() -> None:
+        async with running(rig) as loop:
+            await loop.until(lambda: loop.found.known("production") == servers(1))
+
+    asyncio.run(story())
+    assert [path.name for path in folder.iterdir()] == ["production.json"]
+
+
 def test_to_stop_waits_for_no_cloud(rig: Rig) -> None:
     """What is being asked is given up."""
     rig.write(f"{AWS}, {GCP}")

@@ -51,14 +51,12 @@ class Attempts:
 
     async def _try(self, source: Asked) -> None:
         try:
-            hosts = await self._hosts(source)
+            self._heard(source, await self._hosts(source))
         except ClarionError as error:
             source.fail(error)
         except Exception:  # noqa: BLE001 (the outermost: a bug about one source must neither hide nor stop the others)
             _log.exception("discovery.bug", environment=source.environment, source=source.config.label)
             source.fail(CloudUnavailable(f"{source.config.label} cannot be asked; the controller's log says why"))
-        else:
-            self._heard(source, hosts)
 
     async def _hosts(self, source: Asked) -> Sequence[Discovered]:
         """Ask, or return the last answer of a file that is still the same."""

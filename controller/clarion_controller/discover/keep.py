@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from clarion_controller.discover.judge import Answer
-from clarion_controller.durable_files import make_folder, write_file
+from clarion_controller.durable_files import PARTIAL, make_folder, write_file
 from clarion_controller.fleet import HostSource
 
 _log = structlog.get_logger(__name__)
@@ -63,8 +63,20 @@ class Keeper:
         for path in [path for path in self.folder.glob("*.json") if path.stem not in environments]:
             _forget(path)
 
+    def remove_partial_files(self) -> None:
+        """Remove what a power cut left of files that were being written; nobody may be writing now."""
+        for path in list(self.folder.glob(f"{PARTIAL}*")):
+            _remove_partial(path)
+
     def _path(self, environment: str) -> Path:
         return self.folder / f"{environment}.json"
+
+
+def _remove_partial(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.error("discovery.partial_file_not_removed", path=str(path), reason=str(error))
 
 
 def _forget(path: Path) -> None:

@@ -77,6 +77,18 @@ def test_what_cannot_be_forgotten_is_said_and_survived(tmp_path: Path, capsys: p
     assert "not_forgotten" in capsys.readouterr().out
 
 
+def test_what_a_power_cut_left_is_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only that; what cannot be removed is said and survived, and no folder is nothing to remove."""
+    keeper = Keeper(tmp_path / "discovered")
+    keeper.remove_partial_files()
+    keeper.write("production", {"a source": Answer((WEB,), 1.0)})
+    (keeper.folder / ".partial-abc").write_text("{")
+    (keeper.folder / ".partial-folder").mkdir()
+    keeper.remove_partial_files()
+    assert sorted(path.name for path in keeper.folder.iterdir()) == [".partial-folder", "production.json"]
+    assert "partial_file_not_removed" in capsys.readouterr().out
+
+
 def test_a_source_is_known_by_all_that_it_says() -> None:
     """Not by the order in which it is written."""
     aws = Aws(regions=("eu-west-1",), tags={"a": "1", "b": "2"})
