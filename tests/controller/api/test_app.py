@@ -201,6 +201,7 @@ def test_a_change_is_waited_for(controller: Live, hosts: list[LiveHost]) -> None
 
 def test_a_rollback_goes_to_what_was_committed_before(controller: Live, hosts: list[LiveHost]) -> None:
     """Without a version; all at once, and no single host holds up the others."""
+    commit(controller, hosts, order(controller, "1.0.0"))
     commit(controller, hosts, order(controller, "1.1.0"))
     request = PlanRequest(app="shop", environment="production", intent=Intent.ROLLBACK)
     plan = controller.client.plan(request).deployment
