@@ -91,5 +91,5 @@ def _fetch(url: str | None, content: bytes) -> None:
         raise BadContent(f"it answers with status {answer.status} where a part of the object is due", hint=_PROXY)
 
 
-_ORIGINS = 'Name its address in package_origins of every host\'s agent.toml, or set deliver = "proxy" in [store].'
+_ORIGINS = "List its origin in every host's package_origins (agent.toml; then only those count), or deliver by proxy."
 _PROXY = 'If it cannot be helped, set deliver = "proxy" in [store]: then packages pass through the controller.'
