@@ -51,7 +51,8 @@ def doubts(sources: Sequence[SourceAnswer]) -> Iterator[str]:
         if source.trouble:
             yield f"{source.source} does not answer ({source.trouble}): the {source.hosts} hosts it listed last count"
         elif source.offered is not None:
-            yield f"{source.source} lists {'1 host' if source.offered == 1 else f'{source.offered:,} hosts'}: the {source.hosts} it listed before count"
+            offered = "1 host" if source.offered == 1 else f"{source.offered:,} hosts"
+            yield f"{source.source} lists {offered}: the {source.hosts} it listed before count"
 
 
 def findings(members: Sequence[Member], selection: Selection) -> Iterator[str]:
