@@ -56,16 +56,16 @@ class Watched(HTTPConnection):
 
     def getresponse(self) -> Any:
         """Return the response once its headers are here."""
-        watchdog = threading.Timer(self.longest, _hang_up, [self.sock])
+        has_hung_up = threading.Event()
+        watchdog = threading.Timer(self.longest, _hang_up, [self.sock, has_hung_up])
         watchdog.daemon = True
         watchdog.start()
-        began = time.monotonic()
         try:
             response = super().getresponse()
         finally:
             watchdog.cancel()
         # Headers that end because the watchdog hung up look complete to http.client.
-        if time.monotonic() - began >= self.longest:
+        if has_hung_up.is_set():
             response.close()
             raise ConnectionAbortedError("the headers took too long")
         return response
@@ -75,7 +75,8 @@ class WatchedTls(Watched, HTTPSConnection):
     """The same over TLS."""
 
 
-def _hang_up(sock: socket.socket) -> None:
+def _hang_up(sock: socket.socket, has_hung_up: threading.Event) -> None:
+    has_hung_up.set()
     # Not sock.shutdown: on a TLS socket that also pulls its state from under the reading thread.
     with suppress(OSError):  # it may have been closed just now
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
