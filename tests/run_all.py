@@ -1,9 +1,10 @@
 """Runs everything a change has to pass: checks, unit tests on every Python here, clouds, real servers, crashes.
 
-Four rules:
+Five rules:
 - what cannot run here is counted as skipped, with the reason, never passed over in silence;
 - a step that ends without a result has failed;
 - two unit test steps run at a time, because they wait more than they compute; what boots servers runs alone;
+- what takes long and finds the same on every Python (marked `once`) runs on the one of .venv only;
 - the last line sums up every step, and the exit code says the same.
 """
 
@@ -101,7 +102,7 @@ def unit_tests_on(minor: int) -> Result:
     bin_dir = environment(python, ROOT / ".venvs" / f"3.{minor}")
     if bin_dir is None:
         return Result(step, failed=1, reasons=(f"{python}: the environment could not be made",))
-    return pytest(step, bin_dir, UNIT, succeeds_aside)
+    return pytest(step, bin_dir, ["-m", "not once", *UNIT], succeeds_aside)
 
 
 def find_python(minor: int) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 
 DEMO = Path(__file__).parent.parent / "examples" / "demo" / "run.py"
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.once]
 
 
 def test_the_demo_finds_everything_as_it_claims(tmp_path: Path) -> None:

@@ -347,6 +347,7 @@ def knows(cluster: Cluster, home: Path, version: str, tmp_path: Path) -> bool:
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["the first release of an app", "a later release"])
+@pytest.mark.once
 @pytest.mark.timeout(300)
 def test_a_crash_at_any_write_leaves_a_store_that_hosts_accept(
     cluster: Cluster, tmp_path: Path, *, is_first: bool

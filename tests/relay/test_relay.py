@@ -29,9 +29,10 @@ from clarion_controller.package_http import PackageStore
 from clarion_protocol.errors import StoreUnavailable
 from clarion_protocol.published import Release
 
-pytestmark = pytest.mark.skipif(
-    NGINX is None, reason="nginx is not installed: 'make lab-deps', or apt-get install nginx"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed: 'make lab-deps', or apt-get install nginx"),
+]
 
 SLICE = 2**20
 AGENTS = 200
