@@ -109,8 +109,8 @@ def test_a_server_joins_at_boot_when_the_controller_is_back(lab: Lab, cache: Cac
         assert has_token(server)
 
         cluster.control.run("systemctl", "start", "clarion-controller")
-        until("the agent is connected", lambda: connected(cluster) == ["web-1"], 90)
-        assert is_active(server)
+        until("the server is admitted", lambda: connected(cluster) == ["web-1"], 90)
+        until("the agent runs", lambda: is_active(server))  # it is started only when the joining is over
         assert not has_token(server)
         status = json.loads(server.run("clarion-agent", "status", "--json").stdout)
         assert status["identity"]["instance"] == f"aws:{INSTANCE}"
