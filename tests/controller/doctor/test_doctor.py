@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.controller.live import new_cluster
+from tests.stores import Behaviour, http, puppet, serving
 
 from clarion_controller.api.answers import Finding, Health, HostAnswer, SourceAnswer
 from clarion_controller.cluster import Cluster
@@ -21,6 +22,7 @@ from clarion_controller.doctor.ports import PORTS, examine_ports
 from clarion_controller.doctor.sources import examine_sources
 from clarion_controller.doctor.store import examine_store
 from clarion_controller.fleet import S3, Controller, Store
+from clarion_controller.stores.folder import FolderStore
 from clarion_protocol.documents import Facts
 from clarion_protocol.errors import CloudRefused
 
@@ -98,6 +100,47 @@ def test_a_store_that_does_not_answer_says_at_which_step(cluster: Cluster, monke
     (found,) = examine_store(Store(s3=S3(bucket="packages")), cluster.home)
     assert found.sentence == "the bucket packages (S3), put: no leave to s3:PutObject"
     assert found.hint == "Grant s3:PutObject."
+
+
+class WithAddresses(FolderStore):
+    """A folder whose objects have addresses, as those of a bucket have."""
+
+    url = ""
+
+    def presign(self, key: str, ttl: float) -> str | None:
+        """Return where somebody answers for the object."""
+        return f"{self.url}/packages/{key}"
+
+
+def test_a_signed_address_is_tried_as_a_host_would(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a range and by plain HTTP; that hosts follow to http only where they list it is a warning."""
+    store = WithAddresses(cluster.repository.packages)
+    monkeypatch.setattr("clarion_controller.doctor.store.store_of", lambda *_: store)
+    with serving(cluster.home / "store") as url:
+        monkeypatch.setattr(WithAddresses, "url", url)
+        findings = list(examine_store(Store(), cluster.home))
+    assert [finding.health for finding in findings] == [Health.WARNING, Health.OK]
+    assert "package_origins" in findings[0].hint
+    assert "signed address" in findings[1].sentence
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [http("206 X", b"y" * 10_000_000), http("200 OK", b"y" * 100), http("307 X", location="http://127.0.0.1:1/")],
+    ids=["more than is due", "the whole", "a redirect"],
+)
+def test_an_address_that_gives_something_else_has_failed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
+) -> None:
+    """The way round is named, and nothing of the object is left."""
+    store = WithAddresses(cluster.repository.packages)
+    monkeypatch.setattr("clarion_controller.doctor.store.store_of", lambda *_: store)
+    with puppet(behaviour) as stranger:
+        monkeypatch.setattr(WithAddresses, "url", stranger.url)
+        (found,) = examine_store(Store(), cluster.home)
+    assert found.health is Health.FAILED
+    assert "proxy" in found.hint
+    assert not list(store.list("clarion-doctor/"))
 
 
 def source(**given: object) -> SourceAnswer:
