@@ -16,6 +16,7 @@ from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 from urllib.parse import urlsplit
 
+from clarion_controller.discover.said import Said
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
 
 QUOTED = 200  # characters of what AWS wrote
@@ -44,84 +45,75 @@ class Asked:
         return f" --profile {self.profile}" if self.profile else ""
 
 
-@dataclass(frozen=True)
-class _Said:
-    """An error to raise, with a message and a hint in which the names in braces are filled in."""
-
-    kind: type[ClarionError]
-    message: str
-    hint: str
-
-
-_FORBIDDEN = _Said(
+_FORBIDDEN = Said(
     CloudRefused,
     "AWS forbids {action} to {who} in {place}",
     "Allow {action} in IAM, and see that no policy of the organisation denies it; then run 'clarion hosts'.",
 )
-_KEY = _Said(
+_KEY = Said(
     CloudRefused,
     "AWS does not know this access key ({place})",
     "It was deleted, is switched off or belongs elsewhere. Try 'aws sts get-caller-identity{as_profile}'.",
 )
-_SIGNATURE = _Said(
+_SIGNATURE = Said(
     CloudRefused,
     "AWS does not accept the signature ({place}): the secret key does not fit the access key, or the clock is wrong",
     "Try 'aws sts get-caller-identity{as_profile}', and 'timedatectl' for the clock.",
 )
-_EXPIRED = _Said(
+_EXPIRED = Said(
     CloudRefused,
     "the AWS credentials have expired ({place}){clock}",
     "Get new ones: 'aws sso login{as_profile}', or let the controller have an instance role, which renews them.",
 )
-_CLOCK = _Said(
+_CLOCK = Said(
     CloudRefused,
     "AWS says that the request is too old or too new ({place}){clock}",
     "Set the clock ('timedatectl' shows it); temporary credentials that have expired are answered alike.",
 )
-_FETCHED = _Said(
+_FETCHED = Said(
     CloudRefused,
     "the AWS credentials cannot be fetched ({name})",
     "'aws sts get-caller-identity{as_profile}' says why; for single sign-on, run 'aws sso login{as_profile}'.",
 )
-_NOT_ENABLED = _Said(
+_NOT_ENABLED = Said(
     CloudRefused,
     "this AWS account has no EC2 in {place}",
     "Enable the region ('aws account enable-region --region-name {region}') or remove it from fleet.toml.",
 )
-_THROTTLED = _Said(
+_THROTTLED = Said(
     CloudUnavailable,
     "AWS asks for patience: too many requests in {place}",
     "It is asked again later; raise discover_every in fleet.toml if this stays.",
 )
-_BROKEN = _Said(
+_BROKEN = Said(
     CloudUnavailable,
     "AWS has a fault of its own in {place} ({name})",
     "It is asked again later; https://health.aws.amazon.com says what AWS knows.",
 )
-_SILENT = _Said(
+_SILENT = Said(
     CloudUnavailable,
     "AWS does not answer in {place} ({name})",
     "Check the controller's way out: DNS, routes, HTTPS_PROXY. It is asked again later.",
 )
-_NONSENSE = _Said(
+_NONSENSE = Said(
     CloudUnavailable,
     "what answers for AWS in {place} does not speak EC2's language ({name})",
     "A proxy or the wrong endpoint in fleet.toml? It is asked again later.",
 )
-_SETTING = _Said(
+_SETTING = Said(
     BadConfig,
     "AWS does not accept what fleet.toml asks for in {place}: {quoted}",
     "Correct the regions, tags, autoscaling_groups or states of this source.",
 )
-_FILES = _Said(
+_FILES = Said(
     BadConfig,
     "the AWS configuration cannot be used: {quoted}",
     "Correct ~/.aws/config of the user that runs the controller.",
 )
 
-_BY_NAME: dict[str, _Said] = {
+_BY_NAME: dict[str, Said] = {
     **dict.fromkeys(["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"], _FORBIDDEN),
-    "AuthFailure": _Said(
+    "AuthFailure": Said(
         CloudRefused,
         "AWS does not accept these credentials in {place}",
         "Is the region enabled ('aws account list-regions{as_profile}')? Else check the keys, and the clock.",
@@ -135,12 +127,12 @@ _BY_NAME: dict[str, _Said] = {
     **dict.fromkeys(["TooManyRequestsException", "EC2ThrottledException", "SlowDown", "429"], _THROTTLED),
     **dict.fromkeys(["InternalError", "InternalFailure", "Unavailable", "ServiceUnavailable", "5xx"], _BROKEN),
     **dict.fromkeys(["InvalidParameterValue", "InvalidParameterCombination", "FilterLimitExceeded"], _SETTING),
-    "NoCredentialsError": _Said(
+    "NoCredentialsError": Said(
         CloudRefused,
         "there are no AWS credentials here",
         "Give the controller an instance role, a profile in fleet.toml, or AWS_ACCESS_KEY_ID and its secret.",
     ),
-    "PartialCredentialsError": _Said(
+    "PartialCredentialsError": Said(
         CloudRefused,
         "the AWS credentials are only half there: {quoted}",
         "Set the missing one; 'aws configure list{as_profile}' shows where each comes from.",
@@ -150,12 +142,12 @@ _BY_NAME: dict[str, _Said] = {
     **dict.fromkeys(["ConfigParseError", "InvalidConfigError", "InfiniteLoopConfigError"], _FILES),
     **dict.fromkeys(["ConfigNotFound", "MissingDependencyException"], _FILES),
     **dict.fromkeys(["InvalidRegionError", "EndpointProviderError", "BaseEndpointResolverError"], _SETTING),
-    "SSLError": _Said(
+    "SSLError": Said(
         CloudUnavailable,
         "the certificate of what answers for AWS in {place} is not trusted",
         "If a proxy opens TLS here, name its CA in AWS_CA_BUNDLE; else somebody is in between.",
     ),
-    "ProxyConnectionError": _Said(
+    "ProxyConnectionError": Said(
         CloudUnavailable,
         "the proxy on the way to AWS in {place} does not let us through",
         "Check HTTPS_PROXY and NO_PROXY of the controller.",
@@ -173,7 +165,7 @@ def explain(error: Exception, asked: Asked) -> ClarionError:
     facts["action"] = _action(error) or asked.action
     if said is _FORBIDDEN:
         facts["who"] = asked.who() or "these credentials"
-    return said.kind(said.message.format(**facts), hint=said.hint.format(**facts))
+    return said.of(**facts)
 
 
 def _action(error: Exception) -> str:

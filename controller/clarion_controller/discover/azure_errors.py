@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from clarion_controller.discover.said import Said
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
 
 ACTION = "Microsoft.ResourceGraph/resources/read"
@@ -22,74 +22,65 @@ _UNREACHABLE = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Said:
-    """An error to raise, with a message and a hint in which the names in braces are filled in."""
-
-    kind: type[ClarionError]
-    message: str
-    hint: str
-
-
-_FORBIDDEN = _Said(
+_FORBIDDEN = Said(
     CloudRefused,
     "Azure does not let these credentials list servers in {subscriptions} ({name})",
     f"Give them the role Reader, which allows {ACTION}: "
     "'az role assignment create --role Reader --assignee <id> --scope /subscriptions/{subscription}'.",
 )
-_SUBSCRIPTION = _Said(
+_SUBSCRIPTION = Said(
     BadConfig,
     "Azure has no such subscription: {subscriptions} ({name})",
     "Correct subscriptions of this source in fleet.toml; 'az account list --output table' shows them.",
 )
-_TOKEN = _Said(
+_TOKEN = Said(
     CloudRefused,
     "Azure does not accept the credentials ({name})",
     "They may have expired, be of another tenant or cloud, or the clock is wrong: 'az account show', 'timedatectl'.",
 )
-_SIGN_IN = _Said(
+_SIGN_IN = Said(
     CloudRefused,
     "nothing here signs in to Azure; tried {tried}",
     "Give the controller a managed identity with the role Reader, set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
     "AZURE_CLIENT_SECRET, or run 'az login' as its user.",
 )
-_SIGN_IN_SILENT = _Said(
+_SIGN_IN_SILENT = Said(
     CloudUnavailable,
     "the address where Azure signs in does not answer; tried {tried}",
     "Check the controller's way out: DNS, routes, HTTPS_PROXY. It is asked again later.",
 )
-_UNTRUSTED = _Said(
+_UNTRUSTED = Said(
     CloudUnavailable,
     "the certificate of what answers for Azure is not trusted",
     "If a proxy opens TLS here, name its CA in REQUESTS_CA_BUNDLE; else somebody is in between.",
 )
-_PROXY = _Said(
+_PROXY = Said(
     CloudUnavailable,
     "the proxy on the way to Azure does not let us through",
     "Check HTTPS_PROXY and NO_PROXY of the controller.",
 )
-_THROTTLED = _Said(
+_THROTTLED = Said(
     CloudUnavailable,
     "Azure asks for patience: too many questions to Resource Graph ({name})",
     "It is asked again later; raise discover_every in fleet.toml if this stays.",
 )
-_BROKEN = _Said(
+_BROKEN = Said(
     CloudUnavailable,
     "Azure has a fault of its own ({name})",
     "It is asked again later; https://azure.status.microsoft says what Azure knows.",
 )
-_SILENT = _Said(
+_SILENT = Said(
     CloudUnavailable,
     "Azure does not answer ({name})",
     "Check the controller's way out: DNS, routes, HTTPS_PROXY. It is asked again later.",
 )
-_NONSENSE = _Said(
+_NONSENSE = Said(
     CloudUnavailable,
     "what answers for Azure does not speak Resource Graph's language ({name})",
     "A proxy or the wrong endpoint in fleet.toml? It is asked again later.",
 )
 
-_BY_NAME: dict[str, _Said] = {
+_BY_NAME: dict[str, Said] = {
     **dict.fromkeys(["AuthorizationFailed", "NoValidSubscriptionsInQueryRequest", "AccessDenied", "403"], _FORBIDDEN),
     **dict.fromkeys(["SubscriptionNotFound", "InvalidSubscriptionId"], _SUBSCRIPTION),
     "SubscriptionsContainInvalidGuids": _SUBSCRIPTION,
@@ -114,7 +105,7 @@ def explain(error: Exception, subscriptions: tuple[str, ...]) -> ClarionError:
         "subscription": subscriptions[0],
         "tried": _tried(error),
     }
-    return said.kind(said.message.format(**facts), hint=said.hint.format(**facts))
+    return said.of(**facts)
 
 
 def is_passing(error: Exception) -> bool:
@@ -122,7 +113,7 @@ def is_passing(error: Exception) -> bool:
     return _said_of(_names(error)) in (_THROTTLED, _BROKEN, _SILENT)
 
 
-def _said_of(names: Iterable[str]) -> _Said:
+def _said_of(names: Iterable[str]) -> Said:
     return next((_BY_NAME[name] for name in names if name in _BY_NAME), _NONSENSE)
 
 
