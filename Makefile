@@ -8,7 +8,7 @@ SDKS := .venv/.sdks-installed
 
 # What the lab boots its servers with; Debian's names.
 LAB_PACKAGES := mmdebstrap debian-archive-keyring systemd-container systemd dbus iproute2 nftables \
-	strace e2fsprogs util-linux curl nginx python3 python3-venv
+	strace e2fsprogs util-linux curl nginx python3 python3-venv git bubblewrap cron puppet puppet-lint
 # RUNLEVEL: what is installed for tests is started by them, not by its package.
 APT_INSTALL := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-upgrade --no-install-recommends
 

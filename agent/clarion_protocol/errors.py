@@ -26,12 +26,14 @@
     │   ├── Unhealthy              checks did not hold for min_healthy_time
     │   ├── NothingToGoBackTo      no earlier release is unpacked here
     │   ├── CopiedServer           its identity is that of the server it was copied from
+    │   ├── ProvisionFailed        a new server did not come up, or did not join
     │   └── Interrupted            a stop, an abort or a newer deployment came first
     ├── NetworkError           the way between
     │   ├── StoreUnavailable       the package store does not answer
     │   ├── StoreMisbehaved        it answers with something else than was asked for
     │   ├── ControllerUnreachable  the controller does not answer
-    │   └── CloudUnavailable       a cloud's API does not answer, or asks for patience
+    │   ├── CloudUnavailable       a cloud's API does not answer, or asks for patience
+    │   └── NotDelivered           a notice did not arrive
     └── OperatorError          what was typed or configured
         ├── BadConfig              a file does not parse, or has an unknown key
         ├── UnknownName            no such app, version, environment, host or deployment
@@ -203,6 +205,12 @@ class CopiedServer(HostError):
     code = "host.copied_server"
 
 
+class ProvisionFailed(HostError):
+    """A new server did not come up, or did not join in time."""
+
+    code = "host.provision_failed"
+
+
 class Interrupted(HostError):
     """A stop, an abort or a newer deployment came before the switch."""
 
@@ -237,6 +245,12 @@ class CloudUnavailable(NetworkError):
     """A cloud's API does not answer, answers nonsense, or asks for patience: what it knows is not known now."""
 
     code = "network.cloud_unavailable"
+
+
+class NotDelivered(NetworkError):
+    """A notice did not arrive where people read it."""
+
+    code = "network.not_delivered"
 
 
 class OperatorError(ClarionError):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from clarion_controller.channels import channel_problems
+from clarion_controller.repositories import repository_problems
+from clarion_controller.roles import role_problems
 from clarion_protocol.wire import HEARTBEAT_REPORT_S
 from clarion_protocol.words import is_name
 
@@ -35,11 +38,14 @@ def problems_of(fleet: Fleet) -> Problems:
             yield "clouds are asked at most every 5s", (*where, "discover_every")
         yield from _strategy_problems(environment.strategy, (*where, "strategy"))
         yield from _hosts_problems(environment, (*where, "hosts"))
+    yield from repository_problems(fleet.repository, fleet.environment)
+    yield from role_problems(fleet)
+    yield from channel_problems(fleet.notify, list(fleet.environment))
 
 
 def _controller_problems(controller: Controller) -> Problems:
     ports: dict[int, str] = {}
-    for key in ("signal_port", "report_port", "join_port", "package_port"):
+    for key in ("signal_port", "report_port", "join_port", "package_port", "hook_port"):
         port = getattr(controller, key)
         if not 1 <= port <= 65_535:
             yield f"{port} is no port (1 to 65535)", ("controller", key)

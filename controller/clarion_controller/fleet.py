@@ -10,7 +10,11 @@ from typing import Any, Literal
 import msgspec
 import tomli
 
+from clarion_controller.channels import Channel
 from clarion_controller.check_fleet import problems_of
+from clarion_controller.fleet_table import Table
+from clarion_controller.repositories import Repository
+from clarion_controller.roles import Integration, Nightly, Role
 from clarion_protocol.amounts import Duration, Share
 from clarion_protocol.documents import Plan
 from clarion_protocol.errors import BadConfig, UnknownName
@@ -21,29 +25,30 @@ from clarion_protocol.words import Strategy as StrategyType
 FILE_NAME = "fleet.toml"
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What every table of fleet.toml has in common: closed and immutable."""
-
-
-class Cluster(_Table, frozen=True):
+class Cluster(Table, frozen=True):
     """What people call this cluster; its identity is a random id, not this name."""
 
     name: str = "clarion"
 
 
-class Controller(_Table, frozen=True):
-    """Where agents find this controller, where it listens, and when it counts a host as unreachable."""
+class Controller(Table, frozen=True):
+    """Where agents find this controller, where it listens, and when it counts a host as unreachable.
+
+    Pushes are announced at `hook_port` of `hook_bind`, which is not for the world: TLS ends in front of it.
+    """
 
     address: str = "localhost"
     signal_port: int = 7411
     report_port: int = 7412
     join_port: int = 7413
     package_port: int = 7414
+    hook_port: int = 7415
+    hook_bind: str = "127.0.0.1"
     bind: str = "0.0.0.0"  # noqa: S104 (agents come from other machines; CURVE and enrolment decide who gets in)
     unreachable_after: Duration = Duration(90)
 
 
-class Aws(_Table, frozen=True, kw_only=True):
+class Aws(Table, frozen=True, kw_only=True):
     """EC2 instances of one account: those with all `tags` (`*` and `?` match as EC2 says), in `regions`.
 
     `profile` names one in the AWS configuration files; without, the SDK's own chain of credentials is asked.
@@ -58,7 +63,7 @@ class Aws(_Table, frozen=True, kw_only=True):
     endpoint: str = ""
 
 
-class Gcp(_Table, frozen=True, kw_only=True):
+class Gcp(Table, frozen=True, kw_only=True):
     """Compute Engine instances of one project with all `labels`; empty `zones` are all of them."""
 
     project: str
@@ -69,7 +74,7 @@ class Gcp(_Table, frozen=True, kw_only=True):
     endpoint: str = ""
 
 
-class Azure(_Table, frozen=True, kw_only=True):
+class Azure(Table, frozen=True, kw_only=True):
     """Azure VMs and instances of scale sets with all `tags`, as Resource Graph lists them."""
 
     subscriptions: tuple[str, ...]
@@ -81,7 +86,7 @@ class Azure(_Table, frozen=True, kw_only=True):
     endpoint: str = ""
 
 
-class HostSource(_Table, frozen=True, kw_only=True):
+class HostSource(Table, frozen=True, kw_only=True):
     """Where an environment's hosts are listed; exactly one key. `inventory` is an Ansible inventory file."""
 
     static: tuple[str, ...] | None = None
@@ -109,7 +114,7 @@ class HostSource(_Table, frozen=True, kw_only=True):
         return " ".join([kind, ", ".join(places.get(kind, ()))]).strip()
 
 
-class Strategy(_Table, frozen=True):
+class Strategy(Table, frozen=True):
     """How hosts take turns, unless a deployment says otherwise."""
 
     type: StrategyType = StrategyType.ROLLING
@@ -137,20 +142,22 @@ class Strategy(_Table, frozen=True):
         )
 
 
-class Environment(_Table, frozen=True):
+class Environment(Table, frozen=True):
     """One environment; without `hosts`, every host enrolled in it.
 
     Its sources are asked every `discover_every`. An answer in which more than `max_shrink` of the hosts of the one
-    before are missing, or all, is not believed until somebody says that it is true.
+    before are missing, or all, is not believed until somebody says that it is true. `roles` are the kinds of servers
+    that a night builds anew.
     """
 
     hosts: tuple[HostSource, ...] = ()
     discover_every: Duration = Duration(60)
     max_shrink: Share = Share("20%")
     strategy: Strategy = Strategy()
+    roles: tuple[str, ...] = ()
 
 
-class S3(_Table, frozen=True, kw_only=True):
+class S3(Table, frozen=True, kw_only=True):
     """A bucket of S3, or of what speaks its language at `endpoint`."""
 
     bucket: str
@@ -160,7 +167,7 @@ class S3(_Table, frozen=True, kw_only=True):
     endpoint: str = ""
 
 
-class Gcs(_Table, frozen=True, kw_only=True):
+class Gcs(Table, frozen=True, kw_only=True):
     """A bucket of Google Cloud Storage."""
 
     bucket: str
@@ -168,7 +175,7 @@ class Gcs(_Table, frozen=True, kw_only=True):
     endpoint: str = ""
 
 
-class AzureBlob(_Table, frozen=True, kw_only=True):
+class AzureBlob(Table, frozen=True, kw_only=True):
     """A container of Azure Blob Storage."""
 
     account: str
@@ -177,7 +184,7 @@ class AzureBlob(_Table, frozen=True, kw_only=True):
     endpoint: str = ""
 
 
-class Store(_Table, frozen=True, kw_only=True):
+class Store(Table, frozen=True, kw_only=True):
     """Where packages lie: in the home's own folder unless one of the clouds is named.
 
     `deliver` says how hosts get them: "redirect" sends each to the cloud with an address that is signed for
@@ -191,13 +198,18 @@ class Store(_Table, frozen=True, kw_only=True):
     url_ttl: Duration = Duration(3600)
 
 
-class Fleet(_Table, frozen=True):
+class Fleet(Table, frozen=True):
     """The whole file."""
 
     cluster: Cluster = Cluster()
     controller: Controller = Controller()
     store: Store = Store()
     environment: Mapping[str, Environment] = {}
+    repository: Mapping[str, Repository] = {}
+    role: Mapping[str, Role] = {}
+    integration: tuple[Integration, ...] = ()
+    nightly: Nightly = Nightly()
+    notify: tuple[Channel, ...] = ()
 
     def in_environment(self, name: str) -> Environment:
         """Return the environment of that name.
@@ -245,7 +257,8 @@ def parse_fleet(text: str, source: str = FILE_NAME) -> Fleet:
     """
     read: Any = read_toml(text, _shape(text), source)
     environments = {name: getattr(read.environment, f"_{place}") for place, name in enumerate(_environments(text))}
-    fleet = Fleet(read.cluster, read.controller, read.store, environments)
+    others = {name: getattr(read, name) for name in Fleet.__struct_fields__ if name != "environment"}
+    fleet = Fleet(environment=environments, **others)
     for problem, key in problems_of(fleet):
         line = line_of(text, key)
         raise BadConfig(f"{source}, line {line}: {'.'.join(key)}: {problem}")
@@ -265,12 +278,18 @@ def _shape(text: str) -> type[msgspec.Struct]:
         forbid_unknown_fields=True,
     )
     fields: list[tuple[str, type, Any]] = [
-        ("cluster", Cluster, Cluster()),
-        ("controller", Controller, Controller()),
-        ("store", Store, Store()),
-        ("environment", environments, msgspec.field(default=None)),
+        (field.name, environments if field.name == "environment" else field.type, _default(field))
+        for field in msgspec.structs.fields(Fleet)
     ]
     return msgspec.defstruct("File", fields, forbid_unknown_fields=True)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.name == "environment":
+        return msgspec.field(default=None)
+    if field.default is msgspec.NODEFAULT:
+        return msgspec.field(default_factory=field.default_factory)
+    return msgspec.field(default=field.default)
 
 
 def _environments(text: str) -> list[str]:

@@ -27,8 +27,8 @@ def open_database(path: Path) -> Engine:
         BadConfig: it cannot be opened, is no database, or is newer than this program.
     """
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "connect", set_up)
+    event.listen(engine, "begin", begin)
     try:
         with engine.begin() as connection:
             migrate(connection)
@@ -50,12 +50,14 @@ def migrate(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+def set_up(connection: sqlite3.Connection, _record: object) -> None:
+    """Have a new connection begin transactions when it is told to, and write them through to the disk."""
     # SQLAlchemy's recipe: without this, Python's driver begins transactions when it sees fit.
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _begin(connection: Connection) -> None:
+def begin(connection: Connection) -> None:
+    """Begin a transaction."""
     connection.exec_driver_sql("BEGIN")

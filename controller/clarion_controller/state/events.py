@@ -140,6 +140,57 @@ class InviteWithdrawn(Event, frozen=True, kw_only=True, tag="invite_withdrawn"):
     environment: str
 
 
+class AgentLost(Event, frozen=True, kw_only=True, tag="agent_lost"):
+    """An enrolled host was not heard from for a while, deployment or not; `since` is when it last was."""
+
+    host: str
+    name: str
+    environment: str
+    since: float
+
+
+class AgentBack(Event, frozen=True, kw_only=True, tag="agent_back"):
+    """A host whose agent was lost was heard from again; `since` is when it was last heard from before."""
+
+    host: str
+    name: str
+    environment: str
+    since: float
+
+
+class BuildStarted(Event, frozen=True, kw_only=True, tag="build_started"):
+    """A builder took a build on."""
+
+    build: str
+    repository: str
+    app: str
+    ref: str
+    commit: str
+
+
+class BuildFinished(Event, frozen=True, kw_only=True, tag="build_finished"):
+    """A build that was started is over: `status` is a final BuildStatus, `version` what it published."""
+
+    build: str
+    repository: str
+    app: str
+    ref: str
+    commit: str
+    status: str
+    reason: str = ""
+    version: str = ""
+
+
+class NightlyFinished(Event, frozen=True, kw_only=True, tag="nightly_finished"):
+    """A night is over: what is `broken`, each with its reason, and since which night; how many checks worked."""
+
+    night: str
+    broken: dict[str, str] = {}
+    since: dict[str, str] = {}
+    works: int = 0
+    skipped: int = 0
+
+
 AnyEvent = (
     DeploymentAccepted
     | Signalled
@@ -157,6 +208,11 @@ AnyEvent = (
     | HostRevoked
     | InviteMade
     | InviteWithdrawn
+    | AgentLost
+    | AgentBack
+    | BuildStarted
+    | BuildFinished
+    | NightlyFinished
 )
 
 

@@ -1,0 +1,1 @@
+"""Builds from a push: announced, queued, built elsewhere, published, deployed."""

@@ -1,0 +1,1 @@
+"""Provisioners: a same-named file for each place where servers are made, behind `provisioner.Provisioner`."""

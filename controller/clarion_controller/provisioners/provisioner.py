@@ -1,0 +1,69 @@
+"""What makes servers from nothing and takes them away again: nspawn, aws, gcp, azure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from clarion_controller.roles import Role
+
+
+@dataclass(frozen=True)
+class FirstBoot:
+    """What a new server needs to become a host: an agent, its configuration, a script before, and a token to join.
+
+    `agent` is a file (nspawn) or an https:// address (clouds), or empty where the image has it.
+    """
+
+    token: str
+    agent: str = ""
+    agent_config: str = ""
+    setup: str = ""
+
+
+@dataclass(frozen=True)
+class ServerOrder:
+    """One server to make. `run` marks everything that belongs to one night; empty for a server that stays.
+
+    `labels` become the provider's tags, beside the role's own.
+    """
+
+    name: str
+    role: Role
+    first_boot: FirstBoot
+    run: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A server that was made: `instance` as its provider numbers it ("aws:i-0abc", "nspawn:web-1")."""
+
+    name: str
+    instance: str
+    address: str = ""
+
+
+class Provisioner(Protocol):
+    """Somewhere servers can be made. All calls block, with time limits of their own, and raise only ClarionErrors."""
+
+    def create(self, order: ServerOrder) -> Machine:
+        """Make a server and return when it has booted; what was made is taken away again if it fails.
+
+        Raises:
+            CloudRefused, CloudUnavailable, BadConfig: as for a discoverer.
+            ProvisionFailed: it did not come up; the message ends with what its console said.
+        """
+
+    def introduce(self, machines: Mapping[str, Machine]) -> None:
+        """Let servers of one night find each other by these names, where the place has no DNS of its own."""
+
+    def console(self, machine: Machine) -> str:
+        """Return the end of what a server printed at boot and logged since, as far as it can be had; "" if not."""
+
+    def remove(self, machine: Machine) -> None:
+        """Take a server away, with all that was made for it; nothing happens if it is gone."""
+
+    def sweep(self) -> list[str]:
+        """Take away what nights that crashed have left (never what stays), and return what that was, for people."""

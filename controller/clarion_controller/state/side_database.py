@@ -1,0 +1,40 @@
+"""A database beside `clarion.db`, for what is no part of the record: queues, whose writes never delay a rollout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+
+from clarion_controller.state.database import begin, set_up
+from clarion_protocol.errors import BadConfig
+
+
+def open_side_database(path: Path, metadata: MetaData, version: int) -> Engine:
+    """Return the database at `path` with these tables, made if it is not there; `version` is that of its tables.
+
+    Raises:
+        BadConfig: it cannot be opened, is no database, or is of another version.
+    """
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
+    event.listen(engine, "connect", set_up)
+    event.listen(engine, "begin", begin)
+    try:
+        with engine.begin() as connection:
+            found = _version(connection)
+            if not found:
+                metadata.create_all(connection)
+                connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+    except sqlalchemy.exc.DatabaseError as error:
+        engine.dispose()
+        raise BadConfig(f"{path} cannot be used: {error.args[0]}", hint="Move it away and start again.") from error
+    if found not in (0, version):
+        engine.dispose()
+        raise BadConfig(f"{path} is of version {found}, not {version}", hint="Is it a newer Clarion's? Move it away.")
+    path.chmod(0o600)
+    return engine
+
+
+def _version(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
