@@ -14,8 +14,11 @@ import typer.main
 from clarion_agent import config as agent_config
 from clarion_agent.config import Config
 from clarion_controller import fleet
+from clarion_controller.channels import Channel
 from clarion_controller.cli.verbs import all_verbs, load
 from clarion_controller.fleet import Fleet, parse_fleet
+from clarion_controller.repositories import Repository
+from clarion_controller.roles import Integration, Nightly, Role
 from clarion_protocol import app_config
 from clarion_protocol.amounts import Duration, Size
 from clarion_protocol.app_config import AppConfig, load_app_config
@@ -115,6 +118,11 @@ TABLES = [
     ("fleet-toml.md", "gcp", fleet.Gcp),
     ("fleet-toml.md", "azure", fleet.Azure),
     ("fleet-toml.md", "[environment.NAME.strategy]", fleet.Strategy),
+    ("fleet-toml.md", "[repository.NAME]", Repository),
+    ("fleet-toml.md", "[[notify]]", Channel),
+    ("fleet-toml.md", "[role.NAME]", Role),
+    ("fleet-toml.md", "[[integration]]", Integration),
+    ("fleet-toml.md", "[nightly]", Nightly),
     ("agent-toml.md", "agent.toml", Config),
     ("agent-toml.md", "[supervisord]", agent_config.Supervisord),
     ("agent-toml.md", "[app.NAME]", agent_config.AppRules),
@@ -124,7 +132,8 @@ TABLES = [
 def settings_of(table: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the keys of a table with their defaults, without those that are tables themselves."""
     nested = {"environment", "supervisord", "strategy", "check", "app", "cluster", "controller"}
-    return {field.name: field.default for field in msgspec.structs.fields(table) if field.name not in nested}
+    whole = {Role: set(), Repository: set()}.get(table, nested)
+    return {field.encode_name: field.default for field in msgspec.structs.fields(table) if field.name not in whole}
 
 
 def written(default: Any) -> str:
@@ -132,7 +141,7 @@ def written(default: Any) -> str:
     if default in (None, msgspec.NODEFAULT):
         return ""
     if isinstance(default, Size):
-        return '"1GiB"'
+        return f'"{default // 2**30}GiB"'
     if isinstance(default, (str, Duration)):
         text = default.value if hasattr(default, "value") else str(default)
         return f'"{text}"'
@@ -182,7 +191,7 @@ def read_example(text: str) -> object:
     """Return what an example is an example of, read by the code that reads the real file."""
     if re.search(r"^\[app\.\w+\]", text, flags=re.MULTILINE):
         return read_toml(text, Config, "example")
-    if re.search(r"^\[+(cluster|controller|store|environment)", text, flags=re.MULTILINE):
+    if re.search(r"^\[+(cluster|controller|store|environment|notify|role|repository)", text, flags=re.MULTILINE):
         return parse_fleet(text)
     return load_app_config(text if "[app]" in text else f'[app]\nname = "shop"\n{text}')
 

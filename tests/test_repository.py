@@ -23,7 +23,7 @@ UNITS = sorted((ROOT / "systemd").glob("*.service"))
 EMPTY_WORDS = {"manager", "helper", "helpers", "util", "utils", "base", "handler", "handlers", "processor", "common"}
 # A script beside such a file imports it in place of the standard library's.
 STANDARD_NAMES = {"select", "signal", "queue", "secrets", "token", "platform", "test"}
-CLOUDS = ("aws", "gcp", "azure", "ansible", "test-clouds")
+CLOUDS = ("aws", "gcp", "azure", "ansible", "test-clouds", "notify")
 BANNED_MODULES = {"pickle", "cPickle", "marshal", "shelve", "yaml", "dill", "cloudpickle"}
 BANNED_CALLS = {"eval", "exec", "extractall", "system", "popen"}
 # Tenths of systemd's own score; 0 is shut in completely, 100 not at all.
