@@ -77,12 +77,17 @@ class Build(_Table, frozen=True):
 
 
 class Test(_Table, frozen=True):
-    """How a package shows that it works: `run` at build and on every host, `build_only` at build."""
+    """How an app shows that it works, the cheapest first; each stage runs where it belongs.
+
+    `static` looks at the source, before it is built. `unit` runs where it was built. `package` runs in the unpacked
+    package: when it is built, and again on every host before it switches. `timeout` is for all of one stage.
+    """
 
     __test__ = False  # the name is the table's; it is no test of ours
 
-    run: tuple[CommandLine, ...] = ()
-    build_only: tuple[CommandLine, ...] = ()
+    static: tuple[CommandLine, ...] = ()
+    unit: tuple[CommandLine, ...] = ()
+    package: tuple[CommandLine, ...] = ()
     timeout: Duration = Duration(120)
 
 

@@ -1,17 +1,19 @@
 """`clarion build`: make a package from an app's source. The same source gives the same bytes.
 
-1. copy     the committed files (or a plain folder) to a clean place
-2. build    run the app's [build] commands there
-3. pack     list what is to be shipped, write the archive and its manifest
-4. test     unpack what was packed, as a host will, and run the app's [test] commands on it;
-            those that only make sense at build run where it was built
-5. place    move the archive to where it was asked for, then its manifest: who sees that sees both
+1. static   look at a copy of the committed files (or of a plain folder): [test] static
+2. copy     them once more, to a clean place
+3. build    run the app's [build] commands there
+4. pack     list what is to be shipped, write the archive and its manifest
+5. unit     test where it was built; what that leaves behind is in no package
+6. package  unpack what was packed, as a host will, and test that
+7. place    move the archive to where it was asked for, then its manifest: who sees that sees both
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from clarion_controller.building.pack import pack
 from clarion_controller.building.scan import scan
 from clarion_controller.building.source import Source
 from clarion_controller.durable_files import disk_trouble
-from clarion_protocol.app_config import FILE_NAME, AppConfig, load_app_config
+from clarion_protocol.app_config import FILE_NAME, AppConfig, Test, load_app_config
 from clarion_protocol.errors import BadConfig, BuildFailed, OperatorError
 from clarion_protocol.manifest import Manifest
 from clarion_protocol.manifest_file import write_manifest
@@ -61,20 +63,34 @@ def build(source: Path, out: Path, version: str | None = None, *, allow_dirty: b
     origin = Source.find(source, out, allow_dirty=allow_dirty)
     version = _checked(version or origin.version())
     with tempfile.TemporaryDirectory(prefix="clarion-build-") as work:
-        tree = Path(work) / "source"
+        tree, archive = Path(work) / "source", Path(work) / "archive"
         origin.copy(tree)
         config = _read_config(tree, source)
         names = {"CLARION_APP": config.app.name, "CLARION_VERSION": version}
+        if config.test.static:
+            _test(config.test, "static", tree, names)
+            shutil.rmtree(tree)
+            origin.copy(tree)  # whatever looked at the first copy may have left something in it
         run_commands(config.build.run, tree, config.build.timeout, names)
         if _read_config(tree, source) != config:
             raise BuildFailed(f"the build changed {FILE_NAME}", hint="A host must read what the build read.")
-        archive = Path(work) / "archive"
         manifest = _pack(tree, archive, config, version)
-        run_commands(config.test.build_only, tree, config.test.timeout, names)
-        if config.test.run:
-            shipped = _unpack(archive, manifest, Path(work) / "shipped")
-            run_commands(config.test.run, shipped, config.test.timeout, names)
+        _test(config.test, "unit", tree, names)
+        if config.test.package:
+            _test(config.test, "package", _unpack(archive, manifest, Path(work) / "shipped"), names)
         return _place(archive, manifest, out)
+
+
+def _test(test: Test, stage: str, folder: Path, names: dict[str, str]) -> None:
+    """Run the commands of one stage.
+
+    Raises:
+        BuildFailed: one failed; the message begins with the stage.
+    """
+    try:
+        run_commands(getattr(test, stage), folder, test.timeout, names)
+    except BuildFailed as error:
+        raise BuildFailed(f"[test] {stage}: {error.message}", hint=error.hint) from error
 
 
 def _pack(tree: Path, archive: Path, config: AppConfig, version: str) -> Manifest:

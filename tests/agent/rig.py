@@ -51,7 +51,7 @@ name = "shop"
 units = ["shop.service"]
 keep_releases = {keep}
 [test]
-run = ["self-test"]
+package = ["self-test"]
 [health]
 min_healthy_time = "0s"
 healthy_deadline = "100ms"

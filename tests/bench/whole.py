@@ -46,7 +46,7 @@ CLARION_TOML = f"""
 [app]
 name = "shop"
 [test]
-run = ["{OWN_COMMAND}"]
+package = ["{OWN_COMMAND}"]
 [health]
 min_healthy_time = "0s"
 [[health.check]]

@@ -24,8 +24,8 @@ name = "shop"
 run = ["python3 make.py"]
 exclude = ["*.tmp", "docs/*"]
 [test]
-run = ["python3 check.py"]
-build_only = ["python3 -c 'open(\\"left-behind\\", \\"w\\")'"]
+package = ["python3 check.py"]
+unit = ["python3 -c 'open(\\"left-behind\\", \\"w\\")'"]
 """
 
 
@@ -316,9 +316,9 @@ def with_config(source: Path, text: str) -> None:
     [
         pytest.param('[build]\nrun = ["false"]', '"false" failed with exit code 1', id="a failing command"),
         pytest.param('[build]\nrun = ["no-such-program"]', "cannot be started: No such file", id="no such program"),
-        pytest.param("[test]\nrun = [\"python3 -c '1/0'\"]", "ZeroDivisionError", id="a failing test"),
+        pytest.param("[test]\npackage = [\"python3 -c '1/0'\"]", "ZeroDivisionError", id="a failing test"),
         pytest.param(
-            "[test]\nbuild_only = [\"sh -c 'echo why; kill -9 $$'\"]", "killed by signal 9:\nwhy", id="killed"
+            "[test]\nunit = [\"sh -c 'echo why; kill -9 $$'\"]", "killed by signal 9:\nwhy", id="killed"
         ),
         pytest.param('[build]\nrun = ["false"]', '"false" failed with exit code 1, and said nothing', id="silence"),
         pytest.param('[build]\nrun = ["sleep 30"]\ntimeout = "200ms"', '"sleep 30" did not end in time', id="a hang"),
@@ -349,11 +349,34 @@ def test_build_may_not_change_its_own_settings(source: Path, tmp_path: Path) -> 
 
 def test_tests_run_on_what_is_shipped(source: Path, tmp_path: Path) -> None:
     """A test that needs an excluded file fails at build, where somebody is looking, not on the hosts."""
-    with_config(source, '[build]\nexclude = ["notes.tmp"]\n[test]\nrun = ["cat notes.tmp"]')
+    with_config(source, '[build]\nexclude = ["notes.tmp"]\n[test]\npackage = ["cat notes.tmp"]')
     with pytest.raises(BuildFailed, match="No such file"):
         build(source, tmp_path / "out", "1.2.0")
-    with_config(source, '[build]\nexclude = ["notes.tmp"]\n[test]\nbuild_only = ["cat notes.tmp"]')
+    with_config(source, '[build]\nexclude = ["notes.tmp"]\n[test]\nunit = ["cat notes.tmp"]')
     assert build(source, tmp_path / "out", "1.2.0").package.exists()
+
+
+def test_static_tests_see_the_source_and_leave_nothing_in_it(source: Path, tmp_path: Path) -> None:
+    """They run before anything is built, on a copy of their own."""
+    with_config(
+        source,
+        "[build]\nrun = [\"sh -c 'test ! -e cache && touch built'\"]\n"
+        "[test]\nstatic = [\"sh -c 'test ! -e built && touch cache'\"]\n",
+    )
+    built = build(source, tmp_path / "out", "1.2.0")
+    listed = {entry.path for entry in manifest_of(built).entries}
+    assert "built" in listed
+    assert "cache" not in listed
+
+
+@pytest.mark.parametrize("stage", ["static", "unit", "package"])
+def test_a_failing_test_is_told_with_its_stage(source: Path, tmp_path: Path, stage: str) -> None:
+    """And what comes after it is not begun."""
+    with_config(source, f'[build]\nrun = ["touch {tmp_path}/built"]\n[test]\n{stage} = ["false"]\n')
+    with pytest.raises(BuildFailed, match=rf'\[test\] {stage}: "false" failed with exit code 1'):
+        build(source, tmp_path / "out", "1.2.0")
+    assert (tmp_path / "built").exists() is (stage != "static")
+    assert not (tmp_path / "out").exists()
 
 
 def test_command_leaves_nothing_running(source: Path, tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ run = ["python3 -m compileall -q ."]
 exclude = ["*.pyc"]
 timeout = "10m"
 [test]
-run = ["python3 shop.py --self-test"]
-build_only = ["python3 -m unittest -q"]
+package = ["python3 shop.py --self-test"]
+unit = ["python3 -m unittest -q"]
 timeout = "2m"
 [drain]
 wait = "2s"

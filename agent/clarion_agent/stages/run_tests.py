@@ -41,15 +41,15 @@ class Sandbox(Protocol):
 
 
 def do(staging: Staging) -> None:
-    """Run the `[test] run` commands of clarion.toml.
+    """Run the `[test] package` commands of clarion.toml.
 
     Raises:
         TestsFailed: one of them did not exit with 0, or they took too long.
     """
     tests = staging.folder.config_of(staging.release).test
-    if not tests.run:
+    if not tests.package:
         return
-    commands = tuple(tuple(line.argv) for line in tests.run)
+    commands = tuple(tuple(line.argv) for line in tests.package)
     release = staging.folder.release_folder(staging.release)
     outcome = staging.host.sandbox.run(Job(release, commands, tests.timeout), staging.stopper.check)
     staging.log = outcome.output
