@@ -317,9 +317,7 @@ def with_config(source: Path, text: str) -> None:
         pytest.param('[build]\nrun = ["false"]', '"false" failed with exit code 1', id="a failing command"),
         pytest.param('[build]\nrun = ["no-such-program"]', "cannot be started: No such file", id="no such program"),
         pytest.param("[test]\npackage = [\"python3 -c '1/0'\"]", "ZeroDivisionError", id="a failing test"),
-        pytest.param(
-            "[test]\nunit = [\"sh -c 'echo why; kill -9 $$'\"]", "killed by signal 9:\nwhy", id="killed"
-        ),
+        pytest.param("[test]\nunit = [\"sh -c 'echo why; kill -9 $$'\"]", "killed by signal 9:\nwhy", id="killed"),
         pytest.param('[build]\nrun = ["false"]', '"false" failed with exit code 1, and said nothing', id="silence"),
         pytest.param('[build]\nrun = ["sleep 30"]\ntimeout = "200ms"', '"sleep 30" did not end in time', id="a hang"),
         pytest.param('[build]\nrun = ["yes"]\ntimeout = "300ms"', '"yes" did not end in time', id="endless output"),
