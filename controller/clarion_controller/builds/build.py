@@ -6,7 +6,10 @@ from enum import Enum
 
 import msgspec
 
+from clarion_controller.fleet_table import Secret
 from clarion_controller.repositories import Repository
+from clarion_protocol.amounts import Duration, Size
+from clarion_protocol.toml_file import read_amount
 
 COMMIT = r"^[0-9a-f]{40}([0-9a-f]{24})?\Z"  # SHA-1 or SHA-256
 
@@ -31,13 +34,15 @@ class BuildStatus(str, Enum):
 class Push(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody pushed `commit` to `ref` ("refs/heads/main") of a repository of fleet.toml; `at` in UTC seconds.
 
-    `delivery` is the forge's number for this announcement; the same one never counts twice.
+    `delivery` is the forge's number for this announcement, `digest` what it signed where that is never the same
+    twice: neither counts a second time.
     """
 
     repository: str
     ref: str
     commit: str
     delivery: str
+    digest: str = ""
     by: str = ""
     at: float
 
@@ -62,7 +67,10 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the builder is given: a build, its repository's limits, and what opens an https remote."""
+    """What the builder is given: a build, its repository's limits, and what opens an https remote.
+
+    `id` is the build's, and behind it what only the builder knows that took it: its right to speak of it.
+    """
 
     id: str
     app: str
@@ -77,3 +85,29 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     version: str = ""
     failure: str = ""
+
+
+def write_job(job: Job) -> bytes:
+    """Return the job in JSON, amounts written as people write them."""
+    return msgspec.json.encode(msgspec.structs.asdict(job) | {"repository": _plain(job.repository)})
+
+
+def read_job(raw: bytes) -> Job:
+    """Return the job that `write_job` wrote.
+
+    Raises:
+        msgspec.ValidationError: this is none.
+    """
+    return msgspec.json.decode(raw, type=Job, dec_hook=read_amount)
+
+
+def _plain(repository: Repository) -> dict[str, object]:
+    return {name: _written(value) for name, value in msgspec.structs.asdict(repository).items()}
+
+
+def _written(value: object) -> object:
+    if isinstance(value, Size):
+        return f"{int(value)}B"
+    if isinstance(value, Duration):
+        return f"{float(value):f}s"
+    return str(value) if isinstance(value, Secret) else value
