@@ -1,0 +1,77 @@
+"""The builds of one controller: the queue, a folder for each, and who waits for something to change."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from clarion_controller.builds import logs
+from clarion_controller.builds.build import Build
+from clarion_controller.builds.build_queue import BuildQueue
+from clarion_controller.cluster import Cluster
+from clarion_controller.durable_files import make_folder
+from clarion_protocol.published import MANIFEST_SUFFIX, PACKAGE_SUFFIX
+
+PACKAGE, MANIFEST = f"package{PACKAGE_SUFFIX}", f"package{MANIFEST_SUFFIX}"
+
+_T = TypeVar("_T")
+
+
+class Builds:
+    """What the parts of a controller that have to do with builds share."""
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], float] | None = None) -> None:
+        self.cluster = cluster
+        path = cluster.home / "state" / "builds.db"
+        self.queue = BuildQueue(path, clock) if clock else BuildQueue(path)
+        self._folders = cluster.home / "state" / "builds"
+        make_folder(self._folders, 0o700)
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="builds")
+        self.changed = asyncio.Event()
+
+    def close(self) -> None:
+        """Let go of the threads and the database."""
+        self._threads.shutdown()
+        self.queue.close()
+
+    async def do(self, call: Callable[[], _T]) -> _T:
+        """Return what `call`, which may wait for a disk, returns in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def change(self, call: Callable[[], _T]) -> _T:
+        """Return what `call` returns in a thread, and wake who waits for a change of the queue."""
+        try:
+            return await self.do(call)
+        finally:
+            self.wake()
+
+    def wake(self) -> None:
+        """Wake who waits for a change of the queue."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def folder(self, build: Build) -> Path:
+        """Return the folder of a build, made if it is not there."""
+        folder = self._folders / build.id
+        make_folder(folder, 0o700)
+        return folder
+
+    def note(self, build: Build, line: str) -> None:
+        """Add a line of ours to a build's log."""
+        logs.append(self.folder(build), f"{line}\n".encode())
+
+    def app_of(self, repository: str) -> str:
+        """Return which app is made from a repository."""
+        found = self.cluster.fleet.repository.get(repository)
+        return (found and found.app) or repository
+
+    def prune(self) -> None:
+        """Forget old builds, with their folders."""
+        kept = self.queue.prune()
+        for folder in self._folders.iterdir():
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
