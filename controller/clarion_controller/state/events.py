@@ -182,13 +182,17 @@ class BuildFinished(Event, frozen=True, kw_only=True, tag="build_finished"):
 
 
 class NightlyFinished(Event, frozen=True, kw_only=True, tag="nightly_finished"):
-    """A night is over: what is `broken`, each with its reason, and since which night; how many checks worked."""
+    """A night is over: what is `broken`, each with its reason, and since which night; how many checks worked.
+
+    `skipped_checks` names those that were `skipped`: whether they work is not known.
+    """
 
     night: str
     broken: dict[str, str] = {}
     since: dict[str, str] = {}
     works: int = 0
     skipped: int = 0
+    skipped_checks: list[str] = []
 
 
 AnyEvent = (
