@@ -31,14 +31,14 @@ class AwsSession:
     profile: str
     endpoint: str
 
-    def client(self, region: str) -> Any:
-        """Return a client for EC2 that gives up soon.
+    def client(self, region: str, seconds: int = READ_S) -> Any:
+        """Return a client for EC2 that waits for each answer so long, and so gives up soon.
 
         Raises:
             BadConfig: the region's name or a setting of boto3's own files cannot be used.
         """
         with self.explained(region):
-            return self._client("ec2", region, READ_S, ATTEMPTS)
+            return self._client("ec2", region, seconds, ATTEMPTS)
 
     def regions(self) -> set[str]:
         """Return the regions in which boto3 knows that there is EC2."""
