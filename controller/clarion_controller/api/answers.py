@@ -20,6 +20,8 @@ POST     /v1/deployments/{id}/pause?actor=                                   Dep
 POST     /v1/deployments/{id}/resume?actor=                                  DeploymentAnswer
 GET      /v1/deployments/{id}/logs?host=                                     list[LogAnswer]
 GET      /v1/status?environment=&app=                                        list[StreamAnswer]
+POST     /v1/nightly                                     Report
+GET      /v1/nightly?limit=                                                  list[Report]
 =======  ==============================================  ==================  ==================
 
 `{id}` may be a unique prefix. With `revision` and `wait` (seconds, at most 30) the answer comes

@@ -21,6 +21,7 @@ from clarion_controller.api.answers import (
 from clarion_controller.api.desk import Asked, Desk, TheDesk, environments_of
 from clarion_controller.api.errors import answer_clarion, answer_database, answer_fault, answer_http
 from clarion_controller.api.fleet_routes import ROUTES
+from clarion_controller.api.nightly_routes import NIGHTLY
 from clarion_controller.api.orders import abort, pause, resume
 from clarion_controller.fleet import unknown
 from clarion_controller.state.rollout_state import RolloutState
@@ -118,7 +119,7 @@ def create_app(desk: Desk) -> Litestar:
         return desk
 
     return Litestar(
-        [*ROUTES, plan, order, deployments, deployment, give_order, logs, status],
+        [*ROUTES, *NIGHTLY, plan, order, deployments, deployment, give_order, logs, status],
         dependencies={"desk": Provide(the_desk)},
         exception_handlers={
             ClarionError: answer_clarion,

@@ -25,6 +25,7 @@ from clarion_controller.api.answers import (
     SourceAnswer,
     StreamAnswer,
 )
+from clarion_controller.nightly.report import Report
 from clarion_protocol.errors import ClarionError, ControllerUnreachable, UnknownName, all_errors
 from clarion_protocol.words import is_name
 
@@ -109,6 +110,10 @@ class Controller:
     def status(self, environment: str | None = None, app: str | None = None) -> list[StreamAnswer]:
         """Return what is wanted and what runs."""
         return self._call("GET", "/v1/status", list[StreamAnswer], query={"environment": environment, "app": app})
+
+    def nightly_finished(self, report: Report) -> None:
+        """Tell how a night ended."""
+        self._call("POST", "/v1/nightly", type(None), body=msgspec.json.encode(report))
 
     def _call(
         self,

@@ -44,6 +44,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb("status", "status:status", "Show what is wanted and what really runs, per host."),
         Verb("history", "status:history", "List deployments, newest first."),
         Verb("logs", "logs:logs", "Show what hosts reported of each step of a deployment."),
+        Verb("nightly", "nightly:app", "Rebuild and rehearse all that is in force; reports of nights."),
     ),
 }
 

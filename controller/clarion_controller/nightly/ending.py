@@ -60,4 +60,9 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 def _ignore() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        # Not SIG_IGN: children would inherit it, and could not be stopped either.
+        signal.signal(number, _do_nothing)
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    pass

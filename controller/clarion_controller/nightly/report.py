@@ -21,6 +21,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     `since` is the first of the nights without a break in which it was broken ("2026-11-22"). `findings` are lines
     for people (which files differ, what moved); `log` is the end of the step that failed; `parts` are seconds.
+    `dependencies` is what a rebuild was made of, by version of the app: the next night tells by it what has moved.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     log: str = ""
     seconds: float = 0.0
     parts: Mapping[str, float] = {}
+    dependencies: Mapping[str, Mapping[str, str]] = {}
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
