@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarion_agent.stages.unpack import unpack
-from clarion_controller.building.commands import run_commands
+from clarion_controller.building.commands import Said, Surroundings, nobody, run_commands
 from clarion_controller.building.compare import check_package
 from clarion_controller.building.pack import pack
 from clarion_controller.building.scan import scan
@@ -51,8 +51,12 @@ class BuiltPackage:
     entries: int
 
 
-def build(source: Path, out: Path, version: str | None = None, *, allow_dirty: bool = False) -> BuiltPackage:
+def build(
+    source: Path, out: Path, version: str | None = None, *, allow_dirty: bool = False, said: Said = nobody
+) -> BuiltPackage:
     """Build the app in the folder `source`; write its package and manifest to the folder `out`.
+
+    `said` is given what its commands print, as they print it.
 
     Raises:
         OperatorError: the source cannot be built as it is; says what to do.
@@ -66,29 +70,29 @@ def build(source: Path, out: Path, version: str | None = None, *, allow_dirty: b
         tree, archive = Path(work) / "source", Path(work) / "archive"
         origin.copy(tree)
         config = _read_config(tree, source)
-        names = {"CLARION_APP": config.app.name, "CLARION_VERSION": version}
+        around = Surroundings({"CLARION_APP": config.app.name, "CLARION_VERSION": version}, said)
         if config.test.static:
-            _test(config.test, "static", tree, names)
+            _test(config.test, "static", tree, around)
             shutil.rmtree(tree)
             origin.copy(tree)  # whatever looked at the first copy may have left something in it
-        run_commands(config.build.run, tree, config.build.timeout, names)
+        run_commands(config.build.run, tree, config.build.timeout, around)
         if _read_config(tree, source) != config:
             raise BuildFailed(f"the build changed {FILE_NAME}", hint="A host must read what the build read.")
         manifest = _pack(tree, archive, config, version)
-        _test(config.test, "unit", tree, names)
+        _test(config.test, "unit", tree, around)
         if config.test.package:
-            _test(config.test, "package", _unpack(archive, manifest, Path(work) / "shipped"), names)
+            _test(config.test, "package", _unpack(archive, manifest, Path(work) / "shipped"), around)
         return _place(archive, manifest, out)
 
 
-def _test(test: Test, stage: str, folder: Path, names: dict[str, str]) -> None:
+def _test(test: Test, stage: str, folder: Path, around: Surroundings) -> None:
     """Run the commands of one stage.
 
     Raises:
         BuildFailed: one failed; the message begins with the stage.
     """
     try:
-        run_commands(getattr(test, stage), folder, test.timeout, names)
+        run_commands(getattr(test, stage), folder, test.timeout, around)
     except BuildFailed as error:
         raise BuildFailed(f"[test] {stage}: {error.message}", hint=error.hint) from error
 
