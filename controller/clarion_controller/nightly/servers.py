@@ -1,0 +1,153 @@
+"""The fresh servers of a rehearsal: made from nothing, waited for, and taken away whatever happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clarion_controller.cli.client import Controller
+from clarion_controller.provisioners.provisioner import FirstBoot, Machine, Provisioner, ServerOrder
+from clarion_controller.roles import Role
+from clarion_protocol.errors import BadConfig, ClarionError
+
+AT_ONCE = 4
+LOOK_EVERY = 0.25
+MAX_LOG = 16 * 1024
+
+
+@dataclass
+class Server:
+    """One fresh server: of which role, with which apps; then what became of it. `parts` are seconds.
+
+    `failure` is the sentence of the first thing that went wrong, and `log` what it or its console said then.
+    """
+
+    role_name: str
+    role: Role
+    provisioner: Provisioner
+    apps: tuple[str, ...]
+    machine: Machine | None = None
+    parts: dict[str, float] = field(default_factory=dict)
+    failure: str = ""
+    log: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its agent is called; each role has one server."""
+        return self.role_name
+
+    @property
+    def address(self) -> str:
+        """Where other servers of this rehearsal find it."""
+        return (self.machine.address if self.machine else "") or self.name
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing has gone wrong so far."""
+        return not self.failure
+
+    def fail(self, failure: str, log: str = "") -> None:
+        """Note what went wrong, unless something did before, with what the server's console says."""
+        if self.is_well:
+            self.failure = failure
+            self.log = "\n".join(filter(None, [log.strip(), self._console().strip()]))[-MAX_LOG:]
+
+    def _console(self) -> str:
+        try:
+            return self.provisioner.console(self.machine) if self.machine else ""
+        except ClarionError as error:
+            return f"its console cannot be read: {error.message}"
+
+
+@dataclass(frozen=True)
+class Making:
+    """How servers are made: for which run, with the files of which home; `token` gives each its own to join with."""
+
+    run: str
+    home: Path
+    token: Callable[[Server], str]
+
+
+def make(servers: Sequence[Server], making: Making) -> None:
+    """Make all servers, a few at the same time, and let them find each other by name."""
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        for done in [pool.submit(_make, server, making) for server in servers]:
+            done.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)  # what was made is known before anything is taken away
+    _introduce(servers)
+
+
+def _make(server: Server, making: Making) -> None:
+    began = time.monotonic()
+    try:
+        boot = first_boot(server.role, making.home, making.token(server))
+        order = ServerOrder(server.name, server.role, boot, run=making.run)
+        server.machine = server.provisioner.create(order)
+    except ClarionError as error:
+        server.fail(f"it could not be made: {error.message}")
+    server.parts["made"] = time.monotonic() - began
+
+
+def first_boot(role: Role, home: Path, token: str) -> FirstBoot:
+    """Return what a server of this role gets at its first boot; its files lie in `home`.
+
+    Raises:
+        BadConfig: one of them cannot be read.
+    """
+    agent = role.agent if "://" in role.agent or not role.agent else str(home / role.agent)
+    return FirstBoot(token, agent, _text(home, role.agent_config), _text(home, role.setup))
+
+
+def _text(home: Path, name: str) -> str:
+    try:
+        return (home / name).read_text("utf-8") if name else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{home / name} of a role cannot be read: {error}") from error
+
+
+def _introduce(servers: Sequence[Server]) -> None:
+    by_provisioner: dict[int, list[Server]] = {}
+    for server in servers:
+        if server.machine:
+            by_provisioner.setdefault(id(server.provisioner), []).append(server)
+    for group in by_provisioner.values():
+        group[0].provisioner.introduce({each.name: each.machine for each in group if each.machine})
+
+
+def wait_for_agents(servers: Sequence[Server], controller: Controller, environment: str, until: float) -> None:
+    """Wait until the agent of each server is connected; those that are not at `until` (monotonic) have failed."""
+    began = time.monotonic()
+    waiting = {server.name: server for server in servers if server.is_well}
+    while waiting and time.monotonic() < until:
+        for host in controller.hosts(environment):
+            if host.is_connected and (server := waiting.pop(host.name, None)):
+                server.parts["joined"] = time.monotonic() - began
+        time.sleep(LOOK_EVERY)
+    for server in waiting.values():
+        server.fail(f"its agent did not join within {time.monotonic() - began:.0f} s of its boot")
+
+
+def take_away(servers: Sequence[Server], log: Callable[[str], None]) -> None:
+    """Take every server away, those that never worked too; what cannot be is said, and left to the next sweep."""
+    for server in servers:
+        if problem := _take_away(server):
+            log(f"{server.name} cannot be taken away: {problem}")
+
+
+def _take_away(server: Server) -> str:
+    try:
+        if server.machine:
+            server.provisioner.remove(server.machine)
+    except ClarionError as error:
+        return error.message
+    return ""
+
+
+def wanted_apps(role: Role, in_force: Mapping[str, str]) -> tuple[str, ...]:
+    """Return which of the apps that are in force belong on a server of this role."""
+    return tuple(app for app in sorted(in_force) if not role.apps or app in role.apps)

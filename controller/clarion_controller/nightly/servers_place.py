@@ -1,0 +1,96 @@
+"""Where fresh servers are made, and where the rehearsal's controller runs so that they reach it.
+
+Containers have a network of their own on this machine, without a way out: the controller runs inside it. Servers in a
+cloud come to this machine, at `[nightly] address` and the four ports from `port` on.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from clarion_controller.nightly.night import Night
+from clarion_controller.nightly.rehearsal_cluster import Address
+from clarion_controller.provisioners.nspawn import NspawnProvisioner
+from clarion_controller.provisioners.provisioner import Machine, Provisioner
+from clarion_controller.roles import Role
+from clarion_protocol.errors import BadConfig
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (servers come from other machines; CURVE and enrolment decide who gets in)
+FIRST_PORT = 7411  # in a network of its own nobody else has it
+
+
+class Place(Protocol):
+    """A place for the servers of one environment."""
+
+    @property
+    def address(self) -> Address:
+        """Where servers here find the controller."""
+
+    def provisioner(self, role: Role) -> Provisioner:
+        """Return who makes servers of this role; the same one for the same kind."""
+
+    def start(self, argv: Sequence[str], **popen: Any) -> subprocess.Popen[Any]:
+        """Start a program where servers here reach it."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A provisioner that knows for how long it did what."""
+
+    def parts(self, machine: Machine) -> Mapping[str, float]:
+        """Return how many seconds each part of making a server took."""
+
+
+@dataclass(frozen=True)
+class Containers:
+    """Servers in containers of this machine."""
+
+    nspawn: NspawnProvisioner
+
+    @property
+    def address(self) -> Address:
+        """The containers' side of this machine."""
+        return Address(self.nspawn.join_address(), EVERYWHERE, FIRST_PORT)
+
+    def provisioner(self, role: Role) -> Provisioner:
+        """Return the one for all."""
+        return self.nspawn
+
+    def start(self, argv: Sequence[str], **popen: Any) -> subprocess.Popen[Any]:
+        """Start a program in the containers' network."""
+        return self.nspawn.run_inside(argv, **popen)
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Servers in clouds, which reach this machine at an address that fleet.toml names."""
+
+    address: Address
+    makers: Mapping[str, Provisioner]
+
+    def provisioner(self, role: Role) -> Provisioner:
+        """Return who makes servers of this role."""
+        return self.makers[role.provisioner]
+
+    def start(self, argv: Sequence[str], **popen: Any) -> subprocess.Popen[Any]:
+        """Start a program on this machine."""
+        return subprocess.Popen(list(argv), **popen)
+
+
+@contextmanager
+def place_for(night: Night, environment: str) -> Iterator[Place]:
+    """Open the place where an environment's roles are made.
+
+    Raises:
+        BadConfig: its roles cannot be in one rehearsal, or nobody says where clouds reach this machine.
+    """
+    kinds = {night.fleet.role[name].provisioner for name in night.fleet.in_environment(environment).roles}
+    if kinds == {"nspawn"}:
+        with NspawnProvisioner(night.cluster, night.run) as nspawn:
+            yield Containers(nspawn)
+        return
+    raise BadConfig("not yet")
