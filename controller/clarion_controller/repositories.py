@@ -54,6 +54,10 @@ class Repository(Table, frozen=True, kw_only=True):
                 return any(fnmatchcase(ref[len(prefix) :], glob) for glob in globs)
         return False
 
+    def deploys(self, ref: str) -> bool:
+        """Return whether a green build of `ref` is deployed at once."""
+        return bool(self.auto_deploy) and ref == f"{_BRANCH}{self.auto_deploy_branch}"
+
 
 def repository_problems(repositories: Mapping[str, Repository], environments: Mapping[str, object]) -> Problems:
     """Yield a sentence for each mistake, and the key that it is about."""

@@ -16,6 +16,8 @@ from clarion_controller.cluster import Cluster
 from clarion_controller.durable_files import make_folder
 from clarion_protocol.published import MANIFEST_SUFFIX, PACKAGE_SUFFIX
 
+# A builder hands over under these names; what is looked at and published lies under names that it cannot write to.
+HANDED_PACKAGE, HANDED_MANIFEST = "handed.package", "handed.manifest"
 PACKAGE, MANIFEST = f"package{PACKAGE_SUFFIX}", f"package{MANIFEST_SUFFIX}"
 
 _T = TypeVar("_T")
@@ -64,6 +66,23 @@ class Builds:
         """Add a line of ours to a build's log."""
         logs.append(self.folder(build), f"{line}\n".encode())
 
+    def package_of(self, build: Build) -> Path:
+        """Return where the accepted package of a build lies."""
+        return self.folder(build) / PACKAGE
+
+    def accept_package(self, build: Build) -> tuple[Path, Path]:
+        """Return the package and the manifest that a builder handed over, out of its reach from now on."""
+        folder = self.folder(build)
+        for handed, accepted in ((HANDED_PACKAGE, PACKAGE), (HANDED_MANIFEST, MANIFEST)):
+            if (folder / handed).exists():
+                (folder / handed).replace(folder / accepted)
+        return folder / PACKAGE, folder / MANIFEST
+
+    def drop_package(self, build: Build) -> None:
+        """Remove what a builder handed over; its log stays."""
+        for name in (HANDED_PACKAGE, HANDED_MANIFEST, PACKAGE, MANIFEST):
+            (self.folder(build) / name).unlink(missing_ok=True)
+
     def app_of(self, repository: str) -> str:
         """Return which app is made from a repository."""
         found = self.cluster.fleet.repository.get(repository)
@@ -71,7 +90,8 @@ class Builds:
 
     def prune(self) -> None:
         """Forget old builds, with their folders."""
+        folders = list(self._folders.iterdir())  # first: whose build is made from here on is not among them
         kept = self.queue.prune()
-        for folder in self._folders.iterdir():
+        for folder in folders:
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -33,7 +33,7 @@ from sqlalchemy.exc import OperationalError
 from clarion_controller.api.errors import answer_clarion, answer_database, answer_fault, answer_http
 from clarion_controller.builds import logs
 from clarion_controller.builds.build import Build, BuildStatus, Finished, Job, write_job
-from clarion_controller.builds.builds import MANIFEST, PACKAGE, Builds
+from clarion_controller.builds.builds import HANDED_MANIFEST, HANDED_PACKAGE, Builds
 from clarion_controller.builds.handing_over import keep
 from clarion_protocol.errors import Blocked, ClarionError, UnknownName
 from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES
@@ -85,13 +85,13 @@ async def log(builds: TheBuilds, request: _Request, job_id: JobId) -> dict[str, 
 async def package(builds: TheBuilds, request: _Request, job_id: JobId) -> None:
     """Keep the archive of a green build; it may be as large as all that the build may write."""
     build = await _running(builds, job_id)
-    await _keep(builds, request, job_id, PACKAGE, builds.cluster.fleet.repository[build.repository].disk)
+    await _keep(builds, request, job_id, HANDED_PACKAGE, builds.cluster.fleet.repository[build.repository].disk)
 
 
 @put("/v1/builder/builds/{job_id:str}/manifest", status_code=204, request_max_body_size=None)
 async def manifest(builds: TheBuilds, request: _Request, job_id: JobId) -> None:
     """Keep the manifest of a green build."""
-    await _keep(builds, request, job_id, MANIFEST, MAX_MANIFEST_FILE_BYTES)
+    await _keep(builds, request, job_id, HANDED_MANIFEST, MAX_MANIFEST_FILE_BYTES)
 
 
 @post("/v1/builder/builds/{job_id:str}/finished", status_code=204)
@@ -181,7 +181,8 @@ async def _keep(builds: Builds, request: _Request, job_id: str, name: str, most:
 def _what_is_missing(builds: Builds, build: Build, version: str) -> str:
     if not is_version(version):
         return f"the builder says that it made version {version[:80]!r}, which is none"
-    missing = [name for name in (PACKAGE, MANIFEST) if not (builds.folder(build) / name).exists()]
+    names = {"package": HANDED_PACKAGE, "manifest": HANDED_MANIFEST}
+    missing = [what for what, name in names.items() if not (builds.folder(build) / name).exists()]
     return f"the builder handed over no {' and no '.join(missing)}" if missing else ""
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from clarion_controller.durable_files import PARTIAL
 from clarion_protocol.errors import BadContent, NoSpace
 
 FLOOR = 512 * 2**20  # bytes that stay free for the controller's own state
@@ -22,16 +26,30 @@ async def keep(chunks: AsyncIterator[bytes], path: Path, most: int, do: Do) -> N
         BadContent: they are more than `most` bytes.
         NoSpace: the disk is too full for them.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    with _whole(path) as file:
+        await _write_all(chunks, file, most, do)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """Write to a file of this call's own: nobody writes on in one that was accepted."""
+    descriptor, name = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+async def _write_all(chunks: AsyncIterator[bytes], file: BinaryIO, most: int, do: Do) -> None:
     total = 0
-    with partial.open("wb") as file:
-        async for chunk in _gathered(chunks):
-            total += len(chunk)
-            if total > most:
-                raise BadContent(f"{path.name} is larger than {most} bytes", hint="Raise 'disk' in fleet.toml.")
-            await do(lambda data=chunk: _write(file, data))  # type: ignore[misc]
-        await do(lambda: os.fsync(file.fileno()))
-    partial.replace(path)
+    async for chunk in _gathered(chunks):
+        total += len(chunk)
+        if total > most:
+            raise BadContent(f"more than {most} bytes", hint="Raise 'disk' of the repository in fleet.toml.")
+        await do(partial(_write, file, chunk))
+    await do(partial(os.fsync, file.fileno()))
 
 
 async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,0 +1,110 @@
+"""What happens to a green build, in order; whatever a crash came between is done again, for each step may be.
+
+1. check     the package is of the app and version that the push stands for
+2. publish   `clarion publish`, a child: hashing 450 MB must not hold up a rollout
+3. deploy    `clarion deploy`, a child, if the repository has `auto_deploy` and the branch is the one
+4. settle    the build is over, its package leaves the queue's folder
+
+What is not published failed. What is published and cannot be deployed succeeded, and says why it was not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from clarion_controller.builds import logs
+from clarion_controller.builds.build import Build, BuildStatus, version_of
+from clarion_controller.builds.builds import Builds
+from clarion_controller.builds.run_clarion import Clarion, Outcome
+from clarion_protocol.errors import BadContent, ClarionError
+from clarion_protocol.manifest_file import read_manifest, reference_to
+from clarion_protocol.words import ExitCode
+
+AGAIN_AFTER_S = 10.0
+SHORT = 12  # digits of a build's id in what is signed of its deployment
+MOST_TRIES = 6  # at publishing, while another publisher holds the lock
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class AfterBuild:
+    """Publishes and deploys; `is_ordered` tells whether a deployment was ordered in a stream for this reason."""
+
+    builds: Builds
+    clarion: Clarion
+    is_ordered: Callable[[str, str, str], bool]
+    again_after: float = AGAIN_AFTER_S
+
+    async def settle_all(self) -> None:
+        """Bring every green build to its end, oldest first."""
+        for build in await self.builds.do(self.builds.queue.in_publishing):
+            await self.settle(build)
+
+    async def settle(self, build: Build) -> None:
+        """Bring one green build to its end."""
+        try:
+            await self.builds.do(lambda: check(self.builds, build))
+            await self._publish(build)
+        except ClarionError as error:
+            await self._end(build, BuildStatus.FAILED, f"not published: {error.message}", "")
+        else:
+            environment, why_not = await self._deploy(build)
+            await self._end(build, BuildStatus.SUCCEEDED, why_not, environment)
+
+    async def _publish(self, build: Build) -> None:
+        package = self.builds.package_of(build)
+        for _ in range(MOST_TRIES):
+            outcome = await self._run(build, "publish", str(package))
+            if outcome.code != ExitCode.BLOCKED:
+                break
+            await asyncio.sleep(self.again_after)
+        if outcome.code:
+            raise BadContent(outcome.complaint)
+
+    async def _deploy(self, build: Build) -> tuple[str, str]:
+        """Return the environment to which a build is being deployed, or "" and perhaps why to none."""
+        repository = self.builds.cluster.fleet.repository.get(build.repository)
+        if not repository or not repository.deploys(build.ref):
+            return "", ""
+        environment, reason = repository.auto_deploy, f"build {build.id[:SHORT]}, pushed to {build.ref}"
+        if self.is_ordered(environment, build.app, reason):
+            return environment, ""
+        order = ("deploy", build.app, build.version, "-e", environment, "--yes", "--no-wait", "--reason", reason)
+        outcome = await self._run(build, *order)
+        return ("", f"not deployed to {environment}: {outcome.complaint}") if outcome.code else (environment, "")
+
+    async def _run(self, build: Build, *arguments: str) -> Outcome:
+        async def hear(said: bytes) -> None:
+            await self.builds.do(lambda: logs.append(self.builds.folder(build), said))
+
+        await hear(f"$ clarion {' '.join(arguments)}\n".encode())
+        return await self.clarion.run(arguments, hear)
+
+    async def _end(self, build: Build, status: BuildStatus, reason: str, deployed_to: str) -> None:
+        if reason:
+            _log.warning("build.ended", build=build.id, status=status.value, reason=reason)
+            await self.builds.do(lambda: self.builds.note(build, reason))
+        queue = self.builds.queue
+        await self.builds.change(lambda: queue.publish_ended(build.id, status, reason=reason, deployed_to=deployed_to))
+        await self.builds.do(lambda: self.builds.drop_package(build))
+
+
+def check(builds: Builds, build: Build) -> None:
+    """Let a package through that is of the app and version that its push stands for.
+
+    Raises:
+        BadContent: it is of another; a builder may not choose what it publishes.
+        BadManifest: its manifest breaks a rule.
+    """
+    package, manifest = builds.accept_package(build)
+    listing = manifest.read_bytes()
+    contents = read_manifest(listing, reference_to(listing))
+    wanted = (build.app, version_of(build.ref, build.commit))
+    if (contents.app, contents.version) != wanted:
+        made = f"{contents.app} {contents.version}"
+        raise BadContent(f"the build made {made}, and not {' '.join(wanted)}", hint=f"Look into {package}.")

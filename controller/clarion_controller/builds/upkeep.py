@@ -1,0 +1,51 @@
+"""What has to be looked after all the time: builders that went silent, the record, old builds, green ones.
+
+Nothing that goes wrong with a build may end a controller that leads rollouts: it is said in the log, and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from clarion_controller.builds.after_build import AfterBuild
+from clarion_controller.builds.builds import Builds
+from clarion_controller.builds.record import tell
+from clarion_controller.state.log import StateLog
+
+LOOK_EVERY_S = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+async def look_after(builds: Builds, log: StateLog) -> None:
+    """Keep the queue and the record true."""
+
+    async def look() -> None:
+        for build in await builds.do(builds.queue.give_up_silent):
+            _log.warning("build.builder_silent", build=build.id, status=build.status.value)
+            builds.wake()
+        await builds.do(lambda: tell(builds.queue, log))
+        await builds.do(builds.prune)
+
+    await _after_each_change(builds, look)
+
+
+async def look_after_green(builds: Builds, after: AfterBuild) -> None:
+    """Publish and deploy what is green."""
+    await _after_each_change(builds, after.settle_all)
+
+
+async def _after_each_change(builds: Builds, look: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        changed = builds.changed
+        try:
+            await look()
+        except Exception as error:  # noqa: BLE001 (see above)
+            _log.error("builds.fault", exc_info=error)
+            await asyncio.sleep(LOOK_EVERY_S)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(changed.wait(), LOOK_EVERY_S)
