@@ -1,0 +1,168 @@
+"""One server of a night: systemd as its first process, an overlay as its disk, a cable to the night's network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from clarion_controller.provisioners.containers.furnish import Site, hosts_file
+from clarion_controller.provisioners.containers.island import RUN, children, run_briefly
+from clarion_controller.provisioners.containers.network import Network, namespace
+from clarion_controller.provisioners.containers.night_folder import remove_tree
+from clarion_controller.provisioners.containers.workshop import Workshop, tail
+from clarion_protocol.errors import ProvisionFailed
+
+_UP = {"running", "degraded"}
+_LOOK_EVERY_S = 0.1
+_ENVIRONMENT = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
+_WRITE_HOSTS = "cat > /etc/hosts"
+_UNMOUNT = '! mountpoint -q "$1" || umount "$1"'
+_ENDED_WITHIN_S = 30.0
+
+
+class Container:
+    """A server that is booted once and taken away; `number` is unique tonight."""
+
+    def __init__(self, workshop: Workshop, network: Network, name: str, number: int) -> None:
+        self.name = name
+        self.address = ""
+        self._workshop = workshop
+        self._network = network
+        self._number = number
+        self._power: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    @property
+    def site(self) -> Site:
+        """Where its disk is while it is switched off."""
+        return Site(f"{RUN}/{self._number}/root", self._number)
+
+    def lay(self, rootfs: Path) -> None:
+        """Give it a disk: what it writes lies over `rootfs`, in the night's folder."""
+        disk, work = self._files / "disk", self._files / "work"
+        self._files.mkdir(mode=0o700)
+        disk.mkdir(mode=0o755)
+        work.mkdir()
+        self._workshop.island.run("mkdir", "-p", self.site.root)
+        options = f"lowerdir={rootfs},upperdir={disk},workdir={work}"
+        self._workshop.island.run("mount", "-t", "overlay", "overlay", "-o", options, self.site.root)
+
+    def connect(self) -> None:
+        """Give it a cable and an address."""
+        self.address = self._network.attach(self._number)
+
+    def boot(self) -> float:
+        """Power on, and return after how many seconds systemd had started everything, or had given up on some of it.
+
+        Raises:
+            ProvisionFailed: it has not; the message ends with its console.
+        """
+        began = time.monotonic()
+        self._start()
+        while time.monotonic() < began + self._workshop.limits.boot:
+            if self._state() in _UP:
+                return time.monotonic() - began
+            if self._power is None or self._power.poll() is not None:
+                raise ProvisionFailed(f"{self.name} went off while it booted; it said:\n{self.console()}")
+            time.sleep(_LOOK_EVERY_S)
+        raise ProvisionFailed(f"{self.name} did not boot in time; it said:\n{self.console()}")
+
+    def introduce(self, addresses: dict[str, str]) -> None:
+        """Tell it the names of servers."""
+        done = self._run("sh", "-c", _WRITE_HOSTS, stdin=hosts_file(addresses))
+        if done.returncode != 0:
+            raise ProvisionFailed(f"{self.name} cannot be told of the others: {done.stderr.strip()[-500:]}")
+
+    def console(self) -> str:
+        """Return the end of its console, and of what Clarion's units logged."""
+        folder = f"{self.site.root}/var/log/journal"
+        wanted = ["--unit=clarion-*", "--lines=60", "--no-pager", "--output=short-precise"]
+        with contextlib.suppress(ProvisionFailed):
+            read = self._workshop.island.command("journalctl", "--quiet", f"--directory={folder}", *wanted)
+            return "\n".join(filter(None, [tail(self._console), run_briefly(read).stdout.strip()]))
+        return tail(self._console)
+
+    def take_away(self) -> None:
+        """Switch it off hard, and remove its cable, its disk and its control groups."""
+        self._switch_off()
+        self._workshop.groups.remove(str(self._number))
+        if self._workshop.island.is_open:
+            self._network.detach(self._number)
+            self._workshop.island.run("sh", "-c", _UNMOUNT, "sh", self.site.root)
+        remove_tree(self._files)
+
+    @property
+    def _files(self) -> Path:
+        return self._workshop.folder / str(self._number)
+
+    @property
+    def _console(self) -> Path:
+        return self._workshop.folder / f"{self._number}-console.log"
+
+    def _start(self) -> None:
+        inside = self._workshop.island.command("setpriv", "--pdeathsig=KILL", "systemd-nspawn", *self._options())
+        command = self._workshop.groups.command(f"{self._number}/boot", inside)
+        with self._console.open("ab") as console:
+            self._power = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def _options(self) -> list[str]:
+        return [
+            "--quiet",
+            "--boot",
+            f"--directory={self.site.root}",
+            f"--machine={self.name}",
+            f"--hostname={self.name}",
+            f"--network-namespace-path=/run/netns/{namespace(self._number)}",
+            # Nothing of this machine's: no machined, no scope unit, no resolver, no time zone, no journal.
+            "--register=no",
+            "--keep-unit",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+            # A terminal without colours, whose words go into a report; nobody types on it.
+            "--console=read-only",
+            "--setenv=TERM=dumb",
+            "--",
+            "--show-status=yes",
+        ]
+
+    def _state(self) -> str:
+        self._leader = self._leader or self._find_leader()
+        return self._run("systemctl", "is-system-running").stdout.strip() if self._leader else "off"
+
+    def _run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        # The leader cannot be another process by now: as long as nspawn lives, its child's number is taken.
+        return run_briefly(["nsenter", f"--target={self._leader}", "--all", *_ENVIRONMENT, *argv], stdin)
+
+    def _find_leader(self) -> int:
+        """Return the server's first process: the grandchild of what was started that is 1 in its own namespace."""
+        if self._power is None:
+            return 0
+        grandchildren = (leader for child in children(self._power.pid) for leader in children(child))
+        return next((pid for pid in grandchildren if _is_first_process(pid)), 0)
+
+    def _switch_off(self) -> None:
+        if self._power is None:
+            return
+        leader = self._leader or self._find_leader()
+        # Never signal process 0: that is our own process group.
+        if leader and self._power.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(leader, signal.SIGKILL)
+        self._power.kill()
+        self._power.wait(_ENDED_WITHIN_S)
+
+
+def _is_first_process(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    ids = next((line for line in status.splitlines() if line.startswith("NSpid:")), "0").split()
+    return ids[-1] == "1"
