@@ -23,8 +23,8 @@ class Limits:
         """Return the limits that fleet.toml sets for the builds of a repository."""
         return cls(
             network=repository.network,
-            memory=repository.memory,
-            disk=repository.disk,
+            memory=int(repository.memory),  # they travel in JSON, which knows no Size
+            disk=int(repository.disk),
             processes=repository.processes,
-            timeout=repository.timeout,
+            timeout=float(repository.timeout),
         )
