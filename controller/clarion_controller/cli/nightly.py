@@ -44,11 +44,11 @@ def nightly(
     if context.invoked_subcommand:
         return ExitCode.COMMITTED
     # Half of the program; whoever only reads a report does without.
-    from clarion_controller.nightly.run import Wishes, run_night  # noqa: PLC0415
+    from clarion_controller.nightly.run import Evening, Wishes, run_night  # noqa: PLC0415
 
     wishes = Wishes(tuple(environment or ()), rebuild=only is not Part.SERVERS, servers=only is not Part.REBUILD)
     place = place_of(context)
-    ended = run_night(place.home, Controller(place.api), wishes, _silent if quiet else note)
+    ended = run_night(Evening.at(place.home, Controller(place.api), wishes, _silent if quiet else note))
     for trouble in ended.troubles:
         show_error(trouble, None)
     if json:

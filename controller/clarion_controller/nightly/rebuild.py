@@ -156,6 +156,5 @@ class _Rebuild:
         return Contents(manifest, fetch)
 
     def _folder(self, name: str) -> Path:
-        folder = self.night.work / f"{self.app}-{self.version}" / name
-        folder.mkdir(parents=True, mode=0o755)
-        return folder
+        """Return where a new folder may be made."""
+        return self.night.work / f"{self.app}-{self.version}" / name

@@ -64,7 +64,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Evening:
-    """What is known before a night begins."""
+    """What is known before a night begins; `log` takes lines that say what is done now."""
 
     home: Path
     fleet: Fleet
@@ -73,6 +73,19 @@ class Evening:
     wishes: Wishes
     log: Callable[[str], None]
     began: float
+
+    @classmethod
+    def at(cls, home: Path, controller: Controller, wishes: Wishes, log: Callable[[str], None]) -> Evening:
+        """Return what is known of the cluster in `home`.
+
+        Raises:
+            NoCluster, BadConfig: there is none, or its fleet.toml does not fit.
+            UnknownName: there is no such environment.
+        """
+        cluster, fleet = cluster_id(home), load_fleet(home / FILE_NAME)
+        for environment in wishes.environments:
+            fleet.in_environment(environment)
+        return cls(home, fleet, controller, cluster, wishes, log, time.time())
 
     @property
     def reports(self) -> Reports:
@@ -95,26 +108,20 @@ class Step:
         ]
 
 
-def run_night(home: Path, controller: Controller, wishes: Wishes, log: Callable[[str], None]) -> Ended:
-    """Run a night to its end; `log` takes lines that say what is done now.
+def run_night(evening: Evening) -> Ended:
+    """Run a night to its end.
 
     Raises:
-        NoCluster, BadConfig: there is no cluster in `home`, or its fleet.toml does not fit.
-        UnknownName: there is no such environment.
         Blocked: another run is under way.
         HostError, NoSpace: this disk does not take even the lock.
     """
-    fleet = load_fleet(home / FILE_NAME)
-    for environment in wishes.environments:
-        fleet.in_environment(environment)
-    evening = Evening(home, fleet, controller, cluster_id(home), wishes, log, time.time())
     evening.reports.make_folder()
     with uninterrupted(), only_one_night(evening.reports.folder):
         return _night(evening)
 
 
 def _night(evening: Evening) -> Ended:
-    earlier = list(evening.reports.readable())
+    clock, earlier = time.monotonic(), list(evening.reports.readable())
     checks = [_swept(evening)]
     with work_folder(evening.cluster) as work:
         failure = _walk(evening, work, earlier, checks)
@@ -122,7 +129,8 @@ def _night(evening: Evening) -> Ended:
         _swept(evening)  # what a step made just as it was interrupted
     night = date_of(evening.began)
     checks = list(since([bounded(check) for check in checks], earlier, night))
-    report = Report(night=night, began=evening.began, ended=time.time(), checks=tuple(checks), failure=failure)
+    ended = evening.began + time.monotonic() - clock
+    report = Report(night=night, began=evening.began, ended=ended, checks=tuple(checks), failure=failure)
     return Ended(report, tuple(_settled(evening, report, earlier)))
 
 

@@ -16,12 +16,12 @@ _TABLE = re.compile(r"^[ \t]*\[\[?[^\[\],=]+\]\]?[ \t]*(#.*)?$", flags=re.MULTIL
 
 
 def copy_without_tests(source: Path, target: Path) -> None:
-    """Copy a source to the empty folder `target`, as a plain folder whose clarion.toml has no [test].
+    """Copy a source to the new folder `target`, as a plain folder whose clarion.toml has no [test].
 
     Raises:
         BadConfig: its clarion.toml cannot be read, or is not written table by table.
     """
-    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git"))
+    shutil.copytree(source, target, symlinks=True)
     path = target / FILE_NAME
     try:
         path.write_text(without_tests(path.read_text("utf-8")), "utf-8")
