@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from clarion_controller.api.desk import Desk
 from clarion_controller.api.views import Views
+from clarion_controller.builds.after_build import AfterBuild
+from clarion_controller.builds.builds import Builds
+from clarion_controller.builds.run_clarion import Clarion
 from clarion_controller.cluster import Cluster
 from clarion_controller.discover.attempts import Ask
 from clarion_controller.discovery import Discovery
@@ -25,6 +29,10 @@ from clarion_controller.sign import Signer
 from clarion_controller.state.database import open_database
 from clarion_controller.state.log import StateLog
 from clarion_controller.state.roster import Host, Roster
+from clarion_controller.streams import document_in
+from clarion_protocol.words import stream_of
+
+RECENT = 20  # deployments among which that of a build is, if a crash came after it was ordered
 
 
 @contextmanager
@@ -64,6 +72,8 @@ def assembled(cluster: Cluster, inbox: Inbox, ask: Ask) -> Iterator[Desk]:
     join_port = JoinPort(JoinPortSettings(at.bind, at.join_port, secret), RosterEnrolment(cluster, roster, joined))
     with ExitStack() as stack:
         stack.callback(database.dispose)
+        builds = Builds(cluster)
+        stack.callback(builds.close)
         gateway.start()
         stack.callback(gateway.stop)
         join_port.start()
@@ -79,5 +89,16 @@ def assembled(cluster: Cluster, inbox: Inbox, ask: Ask) -> Iterator[Desk]:
             views=Views(membership, rollouts, roster, history),
             discovery=discovery,
             membership=membership,
+            builds=builds,
             revoke=revoke,
         )
+
+
+def after_build(desk: Desk, api: Path) -> AfterBuild:
+    """Return what publishes and deploys green builds, by commands of the controller whose API is at `api`."""
+
+    def is_ordered(environment: str, app: str, reason: str) -> bool:
+        recent = desk.log.history(stream_of(environment, app), RECENT)
+        return any(document_in(each.envelope).reason == reason for each in recent)
+
+    return AfterBuild(desk.builds, Clarion(desk.cluster.home, api), is_ordered)

@@ -2,9 +2,9 @@
 
 1. hold the lock       one controller to a home
 2. open the state      migrate, replay
-3. bind everything     the API's socket, the package port, the gateway's ports, the join port
+3. bind everything     the API's and the builder's sockets, the packages', gateway's, join and hook ports
 4. say READY           only now, when every port answers
-5. run                 rollouts, discovery, API, packages, fresh metadata
+5. run                 rollouts, discovery, API, packages, builds, fresh metadata
 6. stop                in the opposite order; what hosts send meanwhile they send again
 """
 
@@ -25,7 +25,9 @@ from clarion_agent.logs import begin_logging
 from clarion_agent.net.notify_systemd import Systemd
 from clarion_controller.api.app import create_app
 from clarion_controller.api.desk import Desk
-from clarion_controller.assembly import assembled
+from clarion_controller.assembly import after_build, assembled
+from clarion_controller.builds.ports import Port, build_ports
+from clarion_controller.builds.upkeep import look_after, look_after_green
 from clarion_controller.cluster import Cluster
 from clarion_controller.discover.ask import ask_in_child
 from clarion_controller.discover.attempts import Ask
@@ -97,16 +99,23 @@ async def running(home: Path, api: Path, ask: Ask = ask_in_child) -> AsyncIterat
         inbox = Inbox()
         desk = stack.enter_context(assembled(cluster, inbox, ask))
         await asyncio.to_thread(_freshen, cluster)
-        servers = [
-            _server(create_app(desk)),
-            _server(PackageStore(home / "store", BucketInForce(lambda: cluster.fleet.store, home))),
+        store = PackageStore(home / "store", BucketInForce(lambda: cluster.fleet.store, home))
+        ports = [
+            Port("api", create_app(desk), api_socket),
+            Port("packages", store, package_socket),
+            *stack.enter_context(build_ports(desk.builds)),
         ]
+        servers = [_server(port.app) for port in ports]
         tasks = [
             asyncio.create_task(desk.rollouts.run(inbox), name="rollouts"),
             asyncio.create_task(desk.discovery.run(desk.rollouts.fleet_changed), name="discovery"),
             asyncio.create_task(_keep_fresh(cluster), name="metadata"),
-            asyncio.create_task(servers[0].serve(sockets=[api_socket]), name="api"),
-            asyncio.create_task(servers[1].serve(sockets=[package_socket]), name="packages"),
+            asyncio.create_task(look_after(desk.builds, desk.log), name="builds"),
+            asyncio.create_task(look_after_green(desk.builds, after_build(desk, api)), name="green builds"),
+            *(
+                asyncio.create_task(server.serve(sockets=[port.listener]), name=port.name)
+                for server, port in zip(servers, ports, strict=True)
+            ),
         ]
         try:
             await _started(servers, tasks)
@@ -159,7 +168,7 @@ async def _end(servers: Sequence[_Server], tasks: Sequence[asyncio.Task[None]]) 
     for server in servers:
         server.should_exit = True
     for task in tasks:
-        if task.get_name() in ("rollouts", "discovery", "metadata"):
+        if task.get_name() in ("rollouts", "discovery", "metadata", "builds", "green builds"):
             task.cancel()
     await asyncio.wait(tasks, timeout=2 * SHUTDOWN_GRACE)
 

@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery
 
 from clarion_controller.api.views import Views
+from clarion_controller.builds.builds import Builds
 from clarion_controller.cluster import Cluster
 from clarion_controller.discovery import Discovery
 from clarion_controller.history import History
@@ -34,6 +35,7 @@ class Desk:
     views: Views
     discovery: Discovery
     membership: Membership
+    builds: Builds
     revoke: Callable[[Host], None]
 
 

@@ -34,6 +34,12 @@ class Builds:
         make_folder(self._folders, 0o700)
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="builds")
         self.changed = asyncio.Event()
+        self.is_ending = False
+
+    def end(self) -> None:
+        """Send builders that wait for a job away: the controller stops."""
+        self.is_ending = True
+        self.wake()
 
     def close(self) -> None:
         """Let go of the threads and the database."""

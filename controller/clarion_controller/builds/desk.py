@@ -58,7 +58,7 @@ async def take(builds: TheBuilds, request: _Request, wait: Seconds = 0.0) -> Res
     gone = asyncio.create_task(_gone(request))
     ends = time.monotonic() + wait
     try:
-        while not gone.done():
+        while not (gone.done() or builds.is_ending):
             changed = builds.changed
             if job := await _next_job(builds):
                 return Response(write_job(job), media_type="application/json")

@@ -31,7 +31,10 @@ async def look_after(builds: Builds, log: StateLog) -> None:
         await builds.do(lambda: tell(builds.queue, log))
         await builds.do(builds.prune)
 
-    await _after_each_change(builds, look)
+    try:
+        await _after_each_change(builds, look)
+    finally:
+        builds.end()
 
 
 async def look_after_green(builds: Builds, after: AfterBuild) -> None:
