@@ -84,4 +84,4 @@ def last_log(controller: Controller, deployment: DeploymentAnswer, host: str) ->
 
 def last_stage(controller: Controller, deployment: DeploymentAnswer, host: str) -> str:
     """Return the last stage that a host reported of a deployment; "" if it reported none."""
-    return next((str(each.stage.value) for each in reversed(controller.logs(deployment.id, host)) if each.stage), "")
+    return next((each.stage for each in reversed(controller.logs(deployment.id, host)) if each.stage), "")

@@ -97,7 +97,8 @@ class _Stage:
 
 @contextmanager
 def _stage(night: Night, environment: str, in_force: Mapping[str, str], place: Place) -> Iterator[_Stage]:
-    with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=night.work) as folder:
+    # A short name: a socket's path, far below it, has no more than 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="r-", dir=night.work) as folder:
         work = Path(folder)
         rehearsal = Rehearsal.found(work / "home", environment, place.address)
         production = Production(night.home, night.fleet)

@@ -7,15 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from clarion_controller.cli.client import Controller
-from clarion_controller.provisioners.provisioner import FirstBoot, Machine, Provisioner, ServerOrder
+from clarion_controller.provisioners.boot_files import read_first_boot
+from clarion_controller.provisioners.provisioner import Machine, Provisioner, ServerOrder
 from clarion_controller.roles import Role
-from clarion_protocol.errors import BadConfig, ClarionError
+from clarion_protocol.errors import ClarionError
 
 AT_ONCE = 4
 LOOK_EVERY = 0.25
 MAX_LOG = 16 * 1024
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A provisioner that knows how long it took for what."""
+
+    def parts(self, machine: Machine) -> Mapping[str, float]:
+        """Return how many seconds each part of making a server took."""
 
 
 @dataclass
@@ -85,29 +95,17 @@ def make(servers: Sequence[Server], making: Making) -> None:
 def _make(server: Server, making: Making) -> None:
     began = time.monotonic()
     try:
-        boot = first_boot(server.role, making.home, making.token(server))
+        boot = read_first_boot(server.role, making.home, making.token(server))
         order = ServerOrder(server.name, server.role, boot, run=making.run)
         server.machine = server.provisioner.create(order)
     except ClarionError as error:
         server.fail(f"it could not be made: {error.message}")
-    server.parts["made"] = time.monotonic() - began
+    server.parts |= _parts(server) or {"made": time.monotonic() - began}
 
 
-def first_boot(role: Role, home: Path, token: str) -> FirstBoot:
-    """Return what a server of this role gets at its first boot; its files lie in `home`.
-
-    Raises:
-        BadConfig: one of them cannot be read.
-    """
-    agent = role.agent if "://" in role.agent or not role.agent else str(home / role.agent)
-    return FirstBoot(token, agent, _text(home, role.agent_config), _text(home, role.setup))
-
-
-def _text(home: Path, name: str) -> str:
-    try:
-        return (home / name).read_text("utf-8") if name else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{home / name} of a role cannot be read: {error}") from error
+def _parts(server: Server) -> Mapping[str, float]:
+    timed = server.provisioner
+    return timed.parts(server.machine) if isinstance(timed, Timed) and server.machine else {}
 
 
 def _introduce(servers: Sequence[Server]) -> None:

@@ -7,15 +7,16 @@ cloud come to this machine, at `[nightly] address` and the four ports from `port
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from clarion_controller.nightly.night import Night
 from clarion_controller.nightly.rehearsal_cluster import Address
+from clarion_controller.provisioners.choose import nspawn_of, provisioner_of
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
-from clarion_controller.provisioners.provisioner import Machine, Provisioner
+from clarion_controller.provisioners.provisioner import Provisioner
 from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig
 
@@ -31,18 +32,14 @@ class Place(Protocol):
         """Where servers here find the controller."""
 
     def provisioner(self, role: Role) -> Provisioner:
-        """Return who makes servers of this role; the same one for the same kind."""
+        """Return who makes servers of this role.
+
+        Raises:
+            BadConfig: nobody can.
+        """
 
     def start(self, argv: Sequence[str], **popen: Any) -> subprocess.Popen[Any]:
         """Start a program where servers here reach it."""
-
-
-@runtime_checkable
-class Timed(Protocol):
-    """A provisioner that knows for how long it did what."""
-
-    def parts(self, machine: Machine) -> Mapping[str, float]:
-        """Return how many seconds each part of making a server took."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +66,21 @@ class Containers:
 class Clouds:
     """Servers in clouds, which reach this machine at an address that fleet.toml names."""
 
-    address: Address
-    makers: Mapping[str, Provisioner]
+    night: Night
+
+    @property
+    def address(self) -> Address:
+        """What `[nightly]` says."""
+        nightly = self.night.fleet.nightly
+        return Address(nightly.address, EVERYWHERE, nightly.port)
 
     def provisioner(self, role: Role) -> Provisioner:
-        """Return who makes servers of this role."""
-        return self.makers[role.provisioner]
+        """Return who makes servers of this role.
+
+        Raises:
+            BadConfig: nobody can.
+        """
+        return provisioner_of(role, self.night.home, self.night.cluster, self.night.run)
 
     def start(self, argv: Sequence[str], **popen: Any) -> subprocess.Popen[Any]:
         """Start a program on this machine."""
@@ -88,9 +94,17 @@ def place_for(night: Night, environment: str) -> Iterator[Place]:
     Raises:
         BadConfig: its roles cannot be in one rehearsal, or nobody says where clouds reach this machine.
     """
-    kinds = {night.fleet.role[name].provisioner for name in night.fleet.in_environment(environment).roles}
+    roles = night.fleet.in_environment(environment).roles
+    kinds = {night.fleet.role[name].provisioner for name in roles}
     if kinds == {"nspawn"}:
-        with NspawnProvisioner(night.cluster, night.run) as nspawn:
+        with nspawn_of(night.cluster, night.run) as nspawn:
             yield Containers(nspawn)
-        return
-    raise BadConfig("not yet")
+    elif "nspawn" in kinds:
+        raise BadConfig(
+            f"the roles of {environment} are made in containers and in clouds, which do not reach each other",
+            hint="Rehearse containers in an environment of their own.",
+        )
+    elif not night.fleet.nightly.address:
+        raise BadConfig("servers in a cloud cannot find this machine", hint="Set address below [nightly].")
+    else:
+        yield Clouds(night)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.controller.live import free_ports
 from tests.controller.nightly.rehearsal_machines import OnThisMachine, Processes
@@ -15,7 +20,10 @@ from tests.stores import Cluster, cluster_in
 
 from clarion_controller.build import build
 from clarion_controller.cli.client import Controller
-from clarion_controller.fleet import load_fleet
+from clarion_controller.fleet import load_fleet, parse_fleet
+from clarion_controller.initialise import cluster_id
+from clarion_controller.integration import APP
+from clarion_controller.nightly.ending import NightOver
 from clarion_controller.nightly.night import InForce, Night
 from clarion_controller.nightly.rehearse import rehearse
 from clarion_controller.nightly.report import Check, Result
@@ -67,6 +75,18 @@ address = (os.environ["ADDRESS"], int(pathlib.Path("port").read_text()))
 socketserver.ThreadingTCPServer(address, Hello).serve_forever()
 """
 
+ONLY_WHERE_IT_WAS_BUILT = """python3 -c "import os; assert '/srv/' not in os.getcwd(), 'libpq is not here'\""""
+
+AND_WAIT = """\
+import subprocess, time
+from pathlib import Path
+from clarion_controller.nightly.rehearsal_cluster import Address, Rehearsal
+from clarion_controller.nightly.rehearsal_process import serving
+with serving(Rehearsal.found(Path({home!r}), "production", Address(*{at})), subprocess.Popen):
+    print("serving", flush=True)
+    time.sleep(60)
+"""
+
 WEB = "import time\nwhile True: time.sleep(1)\n"
 
 CLARION = """\
@@ -74,7 +94,7 @@ CLARION = """\
 name = "{app}"
 units = ["{app}.service"]
 [test]
-package = ["{test}"]
+package = ['''{test}''']
 [health]
 min_healthy_time = "300ms"
 healthy_deadline = "10s"
@@ -90,17 +110,26 @@ class Stage:
     machines: Processes
     lines: list[str]
 
-    def publish(self, app: str, program: str, test: str = "true", **files: str) -> None:
+    def publish(self, app: str, program: str, version: str = "1.0.0", test: str = "true", port: str = "1") -> None:
         """Publish a version of an app in production."""
-        source = self.cluster.folder / f"source-{app}"
+        source = self.cluster.folder / f"source-{app}-{version}"
         source.mkdir()
-        for name, text in {"serve.py": program, "clarion.toml": CLARION.format(app=app, test=test), **files}.items():
+        files = {"serve.py": program, "clarion.toml": CLARION.format(app=app, test=test), "port": port}
+        for name, text in files.items():
             (source / name).write_text(text)
-        built = build(source, self.cluster.folder / "out", "1.0.0")
+        built = build(source, self.cluster.folder / "out", version)
         publish(self.cluster.home, built.package, built.manifest)
 
-    def rehearse(self) -> dict[str, Check]:
+    def is_in_force(self, app: str, version: str) -> None:
+        """Let production want a version."""
+        others = [each for each in self.night.in_force if each.app != app]
+        self.night = replace(self.night, in_force=(*others, InForce("production", app, version)))
+
+    def rehearse(self, server_deadline: str = "") -> dict[str, Check]:
         """Return every check of the night by its name."""
+        if server_deadline:
+            fleet = (self.cluster.home / "fleet.toml").read_text().replace('"40s"', f'"{server_deadline}"')
+            self.night = replace(self.night, fleet=parse_fleet(fleet))
         checks = rehearse(self.night, "production", OnThisMachine(self.machines).opened)
         assert len({check.name for check in checks}) == len(checks)
         return {check.name: check for check in checks}
@@ -147,8 +176,22 @@ def is_clean(stage: Stage) -> bool:
     return not stage.machines.alive and not list(stage.night.work.iterdir())
 
 
-def test_fresh_servers_take_what_is_in_force_and_find_each_other(stage: Stage) -> None:
-    """Each role is made, joins, commits its own apps and no others; both integrations work; nothing is left."""
+def results(checks: dict[str, Check]) -> dict[str, str]:
+    """Return how each check ended."""
+    return {name: check.result.value for name, check in checks.items()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder, with what it holds."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()}
+
+
+def test_fresh_servers_take_what_is_in_force_without_a_key_of_production(stage: Stage) -> None:
+    """Each role is made, joins, commits its own apps and no others; production's keys, and it itself, are not there."""
+    home = stage.cluster.home
+    cluster = cluster_id(home)
+    shutil.rmtree(home / "keys")
+    before = contents(home)
     checks = stage.rehearse()
     assert {name: (check.result, check.reason) for name, check in checks.items()} == {
         "server production/web": (Result.WORKS, ""),
@@ -158,7 +201,113 @@ def test_fresh_servers_take_what_is_in_force_and_find_each_other(stage: Stage) -
     }
     assert set(checks["server production/db"].parts) == {"made", "joined", "committed"}
     current = {path.parent.name: path.resolve().name for path in stage.machines.folder.glob("db/srv/*/current")}
-    assert current.pop("db").endswith("1.0.0")
-    assert current == {}
+    assert list(current) == ["db"]
     assert set(stage.machines.introduced) == {"web", "db"}
     assert is_clean(stage)
+    assert contents(home) == before
+    known = contents(stage.machines.folder)
+    assert any(name.endswith("record.json") for name in known)
+    assert not [name for name, content in known.items() if cluster.encode() in content]
+
+
+def test_a_service_on_another_port_breaks_the_integration_and_nothing_else(stage: Stage) -> None:
+    """Both servers work; the check between them is named, with the address that refuses."""
+    stage.publish("db", DATABASE, version="2.0.0", port=str(free_ports(1)[0]))
+    stage.is_in_force("db", "2.0.0")
+    checks = stage.rehearse()
+    assert results(checks) == {
+        "server production/web": "works",
+        "server production/db": "works",
+        "integration web reaches the database in production": "broken",
+        "integration the database greets in production": "broken",
+    }
+    address = stage.machines.introduced["db"]
+    assert checks["integration web reaches the database in production"].reason.startswith(f"web: tcp {address}:")
+    assert "refused" in checks["integration web reaches the database in production"].reason
+    assert "greet" not in checks["integration web reaches the database in production"].reason
+    assert checks["integration the database greets in production"].reason.startswith(f"web: ./check {address}: exit")
+
+
+def test_a_package_that_fails_its_tests_on_a_fresh_server_is_quoted(stage: Stage) -> None:
+    """The stage, the reason and what the test printed are in the check; what lies between is skipped, not broken."""
+    stage.publish("db", DATABASE, version="2.0.0", test=ONLY_WHERE_IT_WAS_BUILT)
+    stage.is_in_force("db", "2.0.0")
+    checks = stage.rehearse()
+    db = checks["server production/db"]
+    assert db.reason.startswith("db 2.0.0 failed at test: the tests of db 2.0.0 failed here: exit code 1")
+    assert "libpq is not here" in db.log
+    assert "the console of db" in db.log
+    assert results(checks) == {
+        "server production/web": "works",
+        "server production/db": "broken",
+        "integration web reaches the database in production": "skipped",
+        "integration the database greets in production": "skipped",
+    }
+    assert is_clean(stage)
+
+
+def test_a_server_that_never_joins_or_never_boots_does_not_keep_the_others(stage: Stage) -> None:
+    """Each says its own stage; whoever can be deployed to is."""
+    stage.machines.mute, stage.machines.broken = ["web"], ["db"]
+    checks = stage.rehearse(server_deadline="3s")
+    assert re.match(r"its agent did not join within \d s of its boot$", checks["server production/web"].reason)
+    assert checks["server production/web"].log == "the console of web"
+    assert checks["server production/db"].reason.startswith("it could not be made: db did not come up:\nKernel panic")
+    assert is_clean(stage)
+
+
+def test_bytes_that_are_not_those_that_were_published_are_not_rehearsed(stage: Stage) -> None:
+    """A package that somebody changed in the store is found before a server is made."""
+    package = stage.cluster.home / "store" / "packages" / "db" / "db-1.0.0.tar.zst"
+    package.write_bytes(package.read_bytes()[:-1] + b"x")
+    checks = stage.rehearse()
+    assert results(checks) == {"server production/web": "broken", "server production/db": "broken"}
+    assert "db-1.0.0.tar.zst in the store is not what was published" in checks["server production/db"].reason
+    assert not stage.machines.introduced
+    assert is_clean(stage)
+
+
+def test_a_night_that_is_over_takes_everything_away(stage: Stage) -> None:
+    """The deadline in the middle ends every server and the rehearsal's controller, and goes on to the night's end."""
+
+    def deadline(line: str) -> None:
+        if "deploying" in line:
+            assert stage.machines.alive
+            raise NightOver("the deadline was reached")
+
+    stage.night = replace(stage.night, log=deadline)
+    with pytest.raises(NightOver):
+        stage.rehearse()
+    assert is_clean(stage)
+    assert not psutil.Process().children(recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("fleet", "in_force", "reason"),
+    [
+        pytest.param("[environment.production]\n", ("web",), "no role is named", id="no role"),
+        pytest.param(FLEET.format(port=1), (), "nothing is in force there yet", id="nothing in force"),
+        pytest.param(FLEET.format(port=1), (APP,), "nothing is in force there yet", id="only checks between servers"),
+    ],
+)
+def test_nothing_to_rehearse_is_skipped_with_a_reason(
+    stage: Stage, fleet: str, in_force: tuple[str, ...], reason: str
+) -> None:
+    """A skipped check is never silent, and nothing is made."""
+    wanted = tuple(InForce("production", app, "1.0.0") for app in in_force)
+    stage.night = replace(stage.night, fleet=parse_fleet(fleet), in_force=wanted)
+    checks = stage.rehearse()
+    assert {check.result for check in checks.values()} == {Result.SKIPPED}
+    assert all(reason in check.reason for check in checks.values())
+
+
+def test_the_controller_of_a_rehearsal_ends_with_a_night_that_is_killed(stage: Stage, short: Path) -> None:
+    """Kill -9 of the night is the end of its controller's input, and so of the controller."""
+    at = OnThisMachine(stage.machines).address
+    script = AND_WAIT.format(home=str(short / "home"), at=(at.address, at.bind, at.first_port))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as night:
+        assert night.stdout
+        assert night.stdout.readline() == "serving\n"
+        (controller,) = psutil.Process(night.pid).children()
+        night.kill()
+    controller.wait(20)
