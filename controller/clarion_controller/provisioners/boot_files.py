@@ -1,0 +1,28 @@
+"""What a server of a role gets at its first boot: the files that its role names, read from the home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clarion_controller.provisioners.provisioner import FirstBoot
+from clarion_controller.roles import Role
+from clarion_protocol.errors import BadConfig
+
+
+def read_first_boot(role: Role, home: Path, token: str) -> FirstBoot:
+    """Return the first boot of a server of this role.
+
+    Raises:
+        BadConfig: a file that the role names cannot be read.
+    """
+    agent = role.agent if "://" in role.agent or not role.agent else str(home / role.agent)
+    return FirstBoot(token, agent, _text(home, role.agent_config), _text(home, role.setup))
+
+
+def _text(home: Path, name: str) -> str:
+    try:
+        return (home / name).read_text("utf-8") if name else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(
+            f"{home / name}, which a role names, cannot be read: {error}", hint="Put it there, or correct the role."
+        ) from error

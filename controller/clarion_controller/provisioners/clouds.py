@@ -1,0 +1,27 @@
+"""Which cloud makes the servers of a role, and how a person would take one away. The SDKs load when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from clarion_controller.provisioners.aws import AwsProvisioner
+from clarion_controller.provisioners.aws import removal as aws_removal
+from clarion_controller.provisioners.provisioner import Machine, Provisioner
+from clarion_controller.roles import Role
+
+
+def in_cloud(role: Role, cluster: str, alive: Collection[str] = frozenset()) -> Provisioner | None:
+    """Return what makes servers of this role in its cloud; None if it has none.
+
+    `alive` are the runs whose servers a sweep leaves alone.
+    """
+    if role.aws:
+        return AwsProvisioner(role.aws, cluster, alive)
+    return None
+
+
+def removal(role: Role, machine: Machine) -> str:
+    """Return the command with which a person takes away a server of this role."""
+    if role.aws:
+        return aws_removal(role.aws, machine)
+    return ""
