@@ -4,5 +4,5 @@ import os
 from pathlib import Path
 
 files = Path("modules/web/files")
-files.mkdir()
+files.mkdir(exist_ok=True)
 (files / "VERSION").write_text(os.environ["CLARION_VERSION"] + "\n", "utf-8")

@@ -56,16 +56,16 @@ def walk(catalog: dict[str, Any], scratch: Path) -> None:
     """Let Puppet say what it would do here, and do nothing."""
     compiled = scratch / "catalog.json"
     compiled.write_text(json.dumps(catalog), "utf-8")
-    puppet(scratch, "apply", "--noop", "--catalog", str(compiled), "--color", "false")
+    puppet(scratch, "apply", "--noop", "--no-report", "--catalog", str(compiled), "--color", "false")
 
 
 def puppet(scratch: Path, *arguments: str) -> str:
     """Run puppet with a place of its own, and return what it printed; end everything if it complains."""
-    places = ["--confdir", str(scratch / "conf"), "--vardir", str(scratch / "var")]
+    places = ["--confdir", str(scratch / "conf"), "--vardir", str(scratch / "var"), "--publicdir", str(scratch)]
     command = ["puppet", *arguments, *places, "--environmentpath", str(scratch / "environments")]
     environment = {**os.environ, "HOME": str(scratch)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)
-    # Shut in, it cannot find out what this server is. The facts that count are recorded.
+    # What Facter cannot find out here does not count: the facts that do are recorded.
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error:") and "Facter: " not in line]
     if done.returncode != 0 or errors:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

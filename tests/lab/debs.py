@@ -28,11 +28,12 @@ def build(cache: Cache) -> Path:
     return cache.entry(f"debs-{_fingerprint()}", _build)
 
 
-def installed(cache: Cache, *packages: str) -> Path:
-    """Return the layer that installing these packages together lays over the plain rootfs."""
+def installed(cache: Cache, *packages: str, over: Path | None = None) -> Path:
+    """Return the layer that installing these packages together lays over the plain rootfs and the layer `over`."""
     debs = [next(build(cache).glob(f"{package}_*.deb")) for package in packages]
-    key = f"{'+'.join(packages)}-installed-{_fingerprint()}"
-    return cache.entry(key, lambda target: _install(cache, debs, target)) / "disk"
+    below = [over] if over else []
+    key = "-".join(["+".join(packages), *(layer.parent.name for layer in below), "installed", _fingerprint()])
+    return cache.entry(key, lambda target: _install(cache, debs, below, target)) / "disk"
 
 
 @lru_cache(maxsize=1)
@@ -57,9 +58,9 @@ def _build(target: Path) -> None:
         raise RuntimeError(f"packaging/build-deb failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
 
 
-def _install(cache: Cache, debs: Sequence[Path], target: Path) -> None:
+def _install(cache: Cache, debs: Sequence[Path], below: Sequence[Path], target: Path) -> None:
     with Lab(cache) as lab:
-        server = lab.prepare("installer", disk=target / "disk")
+        server = lab.prepare("installer", below, disk=target / "disk")
         server.boot()
         for deb in debs:
             server.copy_in(deb, INSTALL_FROM)
