@@ -10,6 +10,7 @@ import msgspec
 from clarion_controller.notice import Undelivered
 from clarion_controller.notifiers.post import Answer, Call, ask
 
+PATIENCE = 15.0  # seconds for one request; telling one thing may take three
 T = TypeVar("T")
 
 
@@ -35,7 +36,7 @@ class Api:
         """
         headers = {"Authorization": f"Bearer {self.token}", "Accept": self.accept, "Content-Type": "application/json"}
         content = b"" if body is None else msgspec.json.encode(body)
-        return ask(Call(self.url + path, content, headers, method, secrets=(self.token,)))
+        return ask(Call(self.url + path, content, headers, method, secrets=(self.token,)), PATIENCE)
 
 
 def read(answer: Answer, kind: type[T]) -> T:

@@ -18,7 +18,7 @@ from clarion_controller.notifiers.apprise_child import Delivery, Outcome
 from clarion_controller.notifiers.post import blotted
 from clarion_controller.notifiers.text import line, paragraphs, sign
 
-PATIENCE = 60.0  # seconds for all of it
+PATIENCE = 45.0  # seconds for all of it
 _CHILD = [sys.executable, "-m", "clarion_controller.notifiers.apprise_child"]
 
 

@@ -9,7 +9,7 @@ import sys
 
 import msgspec
 
-ORPHANED_AFTER_S = 90
+ORPHANED_AFTER_S = 60
 
 
 class Delivery(msgspec.Struct, frozen=True):

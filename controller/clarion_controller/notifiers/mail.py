@@ -2,7 +2,7 @@
 
 - A notice has the same Message-ID each time it is tried, and all of an incident refer to one thread (RFC 5322, 3.6.4).
 - TLS, where it is asked for, is verified; a password goes in the clear only to this machine.
-- When the server takes a notice for some recipients only, the others alone are tried the next time.
+- When the server takes a notice for some recipients only, that is final: nobody gets a mail twice for another's sake.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP as POLICY
@@ -27,7 +27,7 @@ from clarion_controller.notifiers.text import line, paragraphs
 Refused = dict[str, tuple[int, bytes]]  # address: what the server said
 
 
-@dataclass
+@dataclass(frozen=True)
 class EmailNotifier:
     """One server, and who gets mail through it."""
 
@@ -35,31 +35,28 @@ class EmailNotifier:
     password: str = field(repr=False)
     cluster: str
     patience: float = PATIENCE
-    _last: str = ""
-    _has_it: set[str] = field(default_factory=set)  # who got the notice `_last`
 
     def send(self, notice: Notice) -> None:
-        """Hand the mail to the server, for each recipient that does not have it yet.
+        """Hand the mail to the server.
 
         Raises:
-            Undelivered: the server did not take it for one or more of them.
+            Undelivered: the server did not take it, or not for all recipients.
         """
-        if notice.id != self._last:
-            self._last, self._has_it = notice.id, set()
-        missing = [address for address in self.to.to if address not in self._has_it]
         with _as_undelivered(self):
-            refused = self._submit(mail_of(notice, self.to, self.cluster), missing)
-        self._has_it |= set(missing) - set(refused)
+            refused = self._submit(mail_of(notice, self.to, self.cluster))
         if refused:
             raise self._refusal(refused)
 
-    def _submit(self, mail: EmailMessage, recipients: list[str]) -> Refused:
+    def _submit(self, mail: EmailMessage) -> Refused:
         """Return who was refused, and why; the others have it."""
-        with line_to(self.to.host, self.to.port, self.patience) as plain, self._secured(plain) as sock:
-            smtp = SmtpOnLine(sock, self.to.host)
+        with (
+            line_to(self.to.host, self.to.port, self.patience) as plain,
+            self._secured(plain) as sock,
+            closing(SmtpOnLine(sock, self.to.host)) as smtp,
+        ):
             self._sign_in(smtp)
             try:
-                return smtp.send_message(mail, self.to.sender, recipients)
+                return smtp.send_message(mail, self.to.sender, self.to.to)
             except smtplib.SMTPRecipientsRefused as error:
                 return error.recipients
             finally:
@@ -84,16 +81,18 @@ class EmailNotifier:
 
     def _refusal(self, refused: Refused) -> Undelivered:
         said = "; ".join(f"{address} ({code} {_shown(why)})" for address, (code, why) in refused.items())
-        others = "; the others have it" if self._has_it else ""
+        if len(refused) < len(set(self.to.to)):
+            return Undelivered(line(f"{self.to.host} refuses {said}; the others have it", 500), is_final=True)
         is_final = all(code >= 500 for code, _ in refused.values())
-        return Undelivered(line(f"{self.to.host} refuses {said}{others}", 500), is_final=is_final)
+        return Undelivered(line(f"{self.to.host} refuses {said}", 500), is_final=is_final)
 
 
 def mail_of(notice: Notice, to: Email, cluster: str) -> EmailMessage:
     """Return the notice as a mail."""
     mail = EmailMessage(policy=POLICY)
     urgency = "resolved" if notice.resolves else notice.severity.value
-    mail["Subject"] = line(f"[{cluster}] {urgency.upper()}: {notice.title}", 200)
+    # What looks encoded is not to be decoded, into whatever it may hold (RFC 2047).
+    mail["Subject"] = line(f"[{cluster}] {urgency.upper()}: {notice.title}", 200).replace("=?", "= ?")
     mail["From"] = f"Clarion <{to.sender}>"
     mail["To"] = ", ".join(to.to)
     mail["Date"] = formatdate()

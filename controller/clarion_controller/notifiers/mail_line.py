@@ -9,11 +9,12 @@ from __future__ import annotations
 import smtplib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-PATIENCE = 60.0  # seconds for all of a conversation
-STALL = 20.0  # seconds for one word of it
+PATIENCE = 40.0  # seconds for all of a conversation
+STALL = 15.0  # seconds for one word of it
 
 
 class TookTooLong(Exception):
@@ -40,9 +41,9 @@ def line_to(host: str, port: int, patience: float) -> Iterator[socket.socket]:
         OSError: there is none.
     """
     is_over = threading.Event()
-    stall = min(STALL, patience)
-    with socket.create_connection((host, port), stall) as sock, sock.dup() as same:
-        timer = threading.Timer(patience, _cut, (same, is_over))
+    until = time.monotonic() + patience
+    with socket.create_connection((host, port), min(STALL, patience)) as sock, sock.dup() as same:
+        timer = threading.Timer(until - time.monotonic(), _cut, (same, is_over))
         timer.daemon = True
         timer.start()
         try:

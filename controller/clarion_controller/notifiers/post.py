@@ -47,9 +47,11 @@ class Call:
     def host(self) -> str:
         """Who is asked, which is no secret; "" if the address is none."""
         try:
-            return urlsplit(self.url).hostname or ""
-        except ValueError:
+            parts = urlsplit(self.url)
+            is_one = parts.scheme in ("https", "http") and parts.port != 0
+        except ValueError:  # no such port, or half a bracket
             return ""
+        return parts.hostname or "" if is_one else ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ async def _exchange(call: Call) -> Answer:
     proxied = not is_loopback(call.host)
     headers = {"User-Agent": "clarion", "Accept-Encoding": "identity", **call.headers}
     async with (
-        httpx.AsyncClient(verify=ssl.create_default_context(), timeout=None, trust_env=proxied) as client,
+        httpx.AsyncClient(verify=ssl.create_default_context(), timeout=PATIENCE, trust_env=proxied) as client,
         client.stream(call.method, call.url, content=call.body, headers=headers) as response,
     ):
         body = await _beginning(response)
@@ -139,13 +141,9 @@ async def _beginning(response: httpx.Response) -> bytes:
 
 
 def _refuse_to_leak(call: Call) -> None:
-    try:
-        scheme = urlsplit(call.url).scheme
-    except ValueError:
-        scheme = ""
-    if scheme not in ("https", "http") or not call.host:
+    if not call.host:
         raise Undelivered("its address does not begin with https://HOST", is_final=True)
-    if scheme == "http" and call.secrets and not is_loopback(call.host):
+    if call.secrets and not call.url.lower().startswith("https:") and not is_loopback(call.host):
         raise Undelivered(f"{call.host} is to be told a secret over plain http: use https", is_final=True)
 
 

@@ -53,7 +53,7 @@ def paragraphs(notice: Notice) -> str:
     facts = {
         "Where": place(notice),
         "Since": moment(notice.since),
-        "Now": moment(notice.at),
+        "At": moment(notice.at) if notice.at != notice.since else "",
         "Affected": names(notice.affected, 50),
         "Severity": notice.severity.value,
         "Next": line(notice.next_command, 500),
