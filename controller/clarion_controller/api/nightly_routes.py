@@ -17,6 +17,7 @@ from clarion_controller.state.events import NightlyFinished
 from clarion_controller.state.log import Batch
 
 MAX_NIGHTS = 100
+WHOLE = "the night"  # as if it were a check of its own
 
 Nights = Annotated[int, QueryParameter(ge=1, le=MAX_NIGHTS)]
 
@@ -37,8 +38,9 @@ async def nights(desk: TheDesk, limit: Nights = 1) -> list[Report]:
 def event_of(report: Report, now: float) -> NightlyFinished:
     """Return what is recorded of a night; one that ended before its end is broken as a whole."""
     broken = {check.name: check for check in report.checks if check.result is Result.BROKEN}
+    working = [check.name for check in report.checks if check.result is Result.WORKS]
     results = [check.result for check in report.checks]
-    whole = {"the night": report.failure} if report.failure else {}
+    whole = {WHOLE: report.failure} if report.failure else {}
     return NightlyFinished(
         at=now,
         night=report.night,
@@ -46,6 +48,7 @@ def event_of(report: Report, now: float) -> NightlyFinished:
         since={name: check.since for name, check in broken.items()},
         works=results.count(Result.WORKS),
         skipped=results.count(Result.SKIPPED),
+        working=working if report.failure else [*working, WHOLE],
     )
 
 

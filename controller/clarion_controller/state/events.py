@@ -184,7 +184,7 @@ class BuildFinished(Event, frozen=True, kw_only=True, tag="build_finished"):
 class NightlyFinished(Event, frozen=True, kw_only=True, tag="nightly_finished"):
     """A night is over: what is `broken`, each with its reason, and since which night; how many checks worked.
 
-    `skipped_checks` names those that were `skipped`: whether they work is not known.
+    `working` names those: what is in neither was not decided this time.
     """
 
     night: str
@@ -192,7 +192,7 @@ class NightlyFinished(Event, frozen=True, kw_only=True, tag="nightly_finished"):
     since: dict[str, str] = {}
     works: int = 0
     skipped: int = 0
-    skipped_checks: list[str] = []
+    working: list[str] = []
 
 
 AnyEvent = (
