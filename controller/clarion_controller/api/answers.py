@@ -20,6 +20,11 @@ POST     /v1/deployments/{id}/pause?actor=                                   Dep
 POST     /v1/deployments/{id}/resume?actor=                                  DeploymentAnswer
 GET      /v1/deployments/{id}/logs?host=                                     list[LogAnswer]
 GET      /v1/status?environment=&app=                                        list[StreamAnswer]
+GET      /v1/builds?repository=&limit=                                       list[Build]
+GET      /v1/builds/{id}                                                     Build
+GET      /v1/builds/{id}/log?offset=&wait=                                   BuildLogAnswer
+POST     /v1/builds                                      BuildRequest        Build
+POST     /v1/builds/{id}/cancel?actor=                                       Build
 POST     /v1/nightly                                     Report
 GET      /v1/nightly?limit=                                                  list[Report]
 =======  ==============================================  ==================  ==================
@@ -238,3 +243,20 @@ class StreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
     deployment: DeploymentAnswer | None
     running: dict[str, int]
     hosts: list[HostAnswer]
+
+
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody wants built: the branch or tag `ref` of a repository, or its own branch."""
+
+    repository: str
+    ref: str = ""
+    actor: str = ""
+
+
+class BuildLogAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build wrote from some offset on; `left_out` bytes before it were not kept. `next_offset` reads on."""
+
+    text: str
+    next_offset: int
+    left_out: int = 0
+    is_over: bool

@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from sqlalchemy.exc import OperationalError
 
+from clarion_controller.api import build_routes
 from clarion_controller.api.answers import (
     DeploymentAnswer,
     LogAnswer,
@@ -119,7 +120,7 @@ def create_app(desk: Desk) -> Litestar:
         return desk
 
     return Litestar(
-        [*ROUTES, *NIGHTLY, plan, order, deployments, deployment, give_order, logs, status],
+        [*ROUTES, *build_routes.ROUTES, *NIGHTLY, plan, order, deployments, deployment, give_order, logs, status],
         dependencies={"desk": Provide(the_desk)},
         exception_handlers={
             ClarionError: answer_clarion,

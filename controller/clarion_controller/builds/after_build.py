@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import structlog
 
 from clarion_controller.builds import logs
-from clarion_controller.builds.build import Build, BuildStatus, version_of
+from clarion_controller.builds.build import Build, BuildStatus
 from clarion_controller.builds.builds import Builds
+from clarion_controller.builds.checkout import version_of
 from clarion_controller.builds.run_clarion import Clarion, Outcome
 from clarion_protocol.errors import BadContent, ClarionError
 from clarion_protocol.manifest_file import read_manifest, reference_to
@@ -100,6 +101,7 @@ def check(builds: Builds, build: Build) -> None:
     Raises:
         BadContent: it is of another; a builder may not choose what it publishes.
         BadManifest: its manifest breaks a rule.
+        OperatorError: what was pushed cannot be a version.
     """
     package, manifest = builds.accept_package(build)
     listing = manifest.read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 
 import msgspec
@@ -86,12 +85,6 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     version: str = ""
     failure: str = ""
-
-
-def version_of(ref: str, commit: str) -> str:
-    """Return the version that a build of `commit`, pushed to `ref`, has: the tag without its "v", or the commit."""
-    kind, tag, name = ref.partition("refs/tags/")
-    return re.sub(r"\Av(?=[0-9])", "", name) if tag and not kind else commit[:12]
 
 
 def write_job(job: Job) -> bytes:

@@ -128,6 +128,12 @@ class BuildQueue:
         with self._database.connect() as connection:
             return _all(connection, condition, limit)
 
+    def of_push(self, push: Push) -> Build:
+        """Return the newest build of what was pushed."""
+        here = and_(builds.c.repository == push.repository, builds.c.ref == push.ref, builds.c.commit == push.commit)
+        with self._database.connect() as connection:
+            return _one(connection, here)
+
     def in_publishing(self) -> list[Build]:
         """Return what is to be published, oldest first."""
         with self._database.connect() as connection:

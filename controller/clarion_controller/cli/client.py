@@ -11,6 +11,8 @@ import httpx
 import msgspec
 
 from clarion_controller.api.answers import (
+    BuildLogAnswer,
+    BuildRequest,
     DeploymentAnswer,
     ErrorAnswer,
     Finding,
@@ -25,6 +27,7 @@ from clarion_controller.api.answers import (
     SourceAnswer,
     StreamAnswer,
 )
+from clarion_controller.builds.build import Build
 from clarion_controller.nightly.report import Report
 from clarion_protocol.errors import ClarionError, ControllerUnreachable, UnknownName, all_errors
 from clarion_protocol.words import is_name
@@ -115,6 +118,27 @@ class Controller:
         """Tell how a night ended."""
         self._call("POST", "/v1/nightly", type(None), body=msgspec.json.encode(report))
 
+    def builds(self, repository: str | None = None, limit: int = 20) -> list[Build]:
+        """Return builds, newest first."""
+        return self._call("GET", "/v1/builds", list[Build], query={"repository": repository, "limit": limit})
+
+    def build(self, id_: str) -> Build:
+        """Return one build."""
+        return self._call("GET", _build_path(id_), Build)
+
+    def build_log(self, id_: str, offset: int = 0, wait: float = 0.0) -> BuildLogAnswer:
+        """Return what a build wrote from `offset` on; with `wait` (s), when there is something."""
+        query = {"offset": offset, "wait": wait or None}
+        return self._call("GET", f"{_build_path(id_)}/log", BuildLogAnswer, query=query)
+
+    def start_build(self, request: BuildRequest) -> Build:
+        """Have a branch or tag built."""
+        return self._call("POST", "/v1/builds", Build, body=msgspec.json.encode(request))
+
+    def cancel_build(self, id_: str, actor: str) -> Build:
+        """Cancel a build."""
+        return self._call("POST", f"{_build_path(id_)}/cancel", Build, query={"actor": actor})
+
     def _call(
         self,
         method: str,
@@ -152,6 +176,12 @@ def _path_of(id_: str) -> str:
     if not _ID.match(id_):
         raise UnknownName(f"{id_!r} is no id of a deployment", hint="Run 'clarion history' to see them.")
     return f"/v1/deployments/{id_}"
+
+
+def _build_path(id_: str) -> str:
+    if not _ID.match(id_):
+        raise UnknownName(f"{id_!r} is no id of a build", hint="Run 'clarion builds' to see them.")
+    return f"/v1/builds/{id_}"
 
 
 def _check_host(name: str, environment: str) -> None:
