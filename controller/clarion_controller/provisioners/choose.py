@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
@@ -11,7 +11,7 @@ from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig
 
 
-def provisioner_of(role: Role, home: Path, cluster: str, run: str) -> Provisioner:  # noqa: ARG001
+def provisioner_of(role: Role, home: Path, cluster: str, run: str) -> Provisioner:
     """Return who makes the servers of this role; of one night, the same for all that nspawn makes.
 
     Raises:
@@ -22,7 +22,7 @@ def provisioner_of(role: Role, home: Path, cluster: str, run: str) -> Provisione
     raise BadConfig(f"no servers can be made by {role.provisioner}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def nspawn_of(cluster: str, run: str) -> NspawnProvisioner:
     """Return the one that has this night's island: servers of different roles find each other only on the same one."""
     return NspawnProvisioner(cluster, run)

@@ -9,11 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+from clarion_agent.printable import printable, printable_tail
 from clarion_controller.provisioners.containers.furnish import Site, hosts_file
 from clarion_controller.provisioners.containers.island import RUN, children, run_briefly
 from clarion_controller.provisioners.containers.network import Network, namespace
 from clarion_controller.provisioners.containers.night_folder import remove_tree
-from clarion_controller.provisioners.containers.workshop import Workshop, tail
+from clarion_controller.provisioners.containers.workshop import TAIL, Workshop
 from clarion_protocol.errors import ProvisionFailed
 
 _UP = {"running", "degraded"}
@@ -79,12 +80,8 @@ class Container:
 
     def console(self) -> str:
         """Return the end of its console, and of what Clarion's units logged."""
-        folder = f"{self.site.root}/var/log/journal"
-        wanted = ["--unit=clarion-*", "--lines=60", "--no-pager", "--output=short-precise"]
-        with contextlib.suppress(ProvisionFailed):
-            read = self._workshop.island.command("journalctl", "--quiet", f"--directory={folder}", *wanted)
-            return "\n".join(filter(None, [tail(self._console), run_briefly(read).stdout.strip()]))
-        return tail(self._console)
+        parts = [printable_tail(self._console, TAIL).strip(), self._journal()]
+        return "\n".join(filter(None, parts))
 
     def take_away(self) -> None:
         """Switch it off hard, and remove its cable, its disk and its control groups."""
@@ -102,6 +99,14 @@ class Container:
     @property
     def _console(self) -> Path:
         return self._workshop.folder / f"{self._number}-console.log"
+
+    def _journal(self) -> str:
+        # Read from outside: a server that hangs does not answer.
+        options = [f"--directory={self.site.root}/var/log/journal", "--unit=clarion-*", "--lines=60", "--no-pager"]
+        with contextlib.suppress(ProvisionFailed):
+            read = self._workshop.island.command("journalctl", "--quiet", "--output=short-precise", *options)
+            return printable(run_briefly(read).stdout.encode(), TAIL).strip()
+        return ""
 
     def _start(self) -> None:
         inside = self._workshop.island.command("setpriv", "--pdeathsig=KILL", "systemd-nspawn", *self._options())

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomli
+
 from clarion_controller.provisioners.containers.workshop import Step, Workshop
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
 from clarion_protocol.errors import BadConfig
@@ -85,8 +87,7 @@ def _begin(workshop: Workshop, site: Site, order: ServerOrder) -> None:
     write(workshop, site, "/etc/hostname", f"{order.name}\n")
     write(workshop, site, "/etc/hosts", hosts_file({order.name: "127.0.1.1"}))
     write(workshop, site, _POLICY, "#!/bin/sh\nexit 101\n", 0o755)
-    if order.first_boot.agent_config:
-        write(workshop, site, "/etc/clarion-agent/agent.toml", order.first_boot.agent_config)
+    write(workshop, site, "/etc/clarion-agent/agent.toml", agent_toml(order.first_boot.agent_config))
 
 
 def _agent_step(workshop: Workshop, site: Site) -> Step:
@@ -123,6 +124,17 @@ def _resolver() -> str:
         return Path("/etc/resolv.conf").read_text(encoding="utf-8")
     except OSError:
         return ""
+
+
+def agent_toml(written: str) -> str:
+    """Return the agent's configuration, which says that this is no cloud's server unless it says which one's.
+
+    A container sees its machine's firmware: in a cloud it would take the machine's number for its own.
+    """
+    try:
+        return written if "cloud" in tomli.loads(written) else f'cloud = "none"\n{written}'
+    except tomli.TOMLDecodeError:
+        return written  # the agent says what is wrong with it
 
 
 def hosts_file(addresses: Mapping[str, str]) -> str:

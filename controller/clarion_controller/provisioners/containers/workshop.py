@@ -12,11 +12,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clarion_agent.printable import printable_tail
 from clarion_controller.provisioners.containers.cgroups import Groups
 from clarion_controller.provisioners.containers.island import Island
 from clarion_protocol.errors import ProvisionFailed
 
-_TAIL = 4000
+TAIL = 4000
 _LOOK_EVERY_S = 0.2
 _READY_S = 0.01
 
@@ -107,16 +108,6 @@ class Workshop:
         return path
 
 
-def tail(path: Path) -> str:
-    """Return the end of a file that a server or a step wrote, "" if there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - _TAIL, 0))
-            return file.read(_TAIL).decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
-
-
 def _said(log: Path) -> str:
-    words = tail(log)
+    words = printable_tail(log, TAIL).strip()
     return f":\n{words}" if words else ", and said nothing"
