@@ -33,6 +33,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb("build", "packages:build", "Build and test an app's source into a package."),
         Verb("publish", "packages:publish", "Sign a package and add it to the store."),
         Verb("packages", "packages:packages", "List what is published."),
+        Verb("builds", "builds:app", "List builds; show what one wrote, start one, cancel one."),
     ),
     "Deploy": (
         Verb("deploy", "deploy:deploy", "Bring hosts to a version: plan, sign, roll out, follow."),
@@ -46,6 +47,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb("history", "status:history", "List deployments, newest first."),
         Verb("logs", "logs:logs", "Show what hosts reported of each step of a deployment."),
         Verb("nightly", "nightly:app", "Rebuild and rehearse all that is in force; reports of nights."),
+        Verb("integration", "integration:integration", "Check what must answer between hosts."),
     ),
 }
 

@@ -29,10 +29,11 @@ ROUND = 150.0  # seconds beyond the check's own time: to fetch it, and to notice
 
 @dataclass(frozen=True)
 class Member:
-    """A server as others see it: what its agent is called, and where it answers."""
+    """A server as others see it: what it is called, where it answers, and whether an agent can look from it."""
 
     name: str
     address: str
+    has_agent: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,8 @@ class Ground:
 def check_between(ground: Ground, integration: Integration) -> Check:
     """Return whether what must answer between two roles does; whatever goes wrong is in the check."""
     began = time.monotonic()
-    for role in (integration.from_, integration.to):
-        if not ground.members.get(role):
-            return _check(ground, integration, Result.SKIPPED, f"no server of role {role} is there")
+    if missing := _missing(ground, integration):
+        return _check(ground, integration, Result.SKIPPED, missing)
     try:
         deployment = _carry_out(ground, integration)
     except ClarionError as error:
@@ -64,11 +64,18 @@ def check_between(ground: Ground, integration: Integration) -> Check:
     return msgspec.structs.replace(found, seconds=time.monotonic() - began)
 
 
+def _missing(ground: Ground, integration: Integration) -> str:
+    """Return why nobody can look, or nothing."""
+    if not any(member.has_agent for member in ground.members.get(integration.from_, ())):
+        return f"no server of role {integration.from_} with an agent is there"
+    return "" if ground.members.get(integration.to) else f"no server of role {integration.to} is there"
+
+
 def _carry_out(ground: Ground, integration: Integration) -> DeploymentAnswer:
     addresses = [member.address for member in ground.members[integration.to]]
     source = source_of(integration, addresses, ground.programs)
     _publish(ground, source)
-    hosts = sorted(member.name for member in ground.members[integration.from_])
+    hosts = sorted(member.name for member in ground.members[integration.from_] if member.has_agent)
     wish = Wish(APP, source.version, hosts, reason=f"check: {integration.name}"[:200])
     return finish(ground.orderer, begin(ground.orderer, wish), integration.timeout + ROUND)
 
