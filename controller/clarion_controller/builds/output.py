@@ -10,8 +10,10 @@ MAX_BYTES = 16 * 2**20
 MAX_LINE = 8 * 1024
 KEPT = 8 * 1024
 CUT = b"[what the build printed after this is not kept]\n"
-# Colours and cursors of terminals, in 7 and 8 bits, then every other control character but tab and line end.
-_CONTROLS = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\xc2[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]")
+# Titles, colours and cursors of terminals, in 7 and 8 bits, then every other control but tab and line end.
+_CONTROLS = re.compile(
+    rb"\x1b\][^\x07\x1b\n]{0,500}(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\xc2[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]"
+)
 
 
 class Output:

@@ -14,6 +14,7 @@ No other folder of this machine, no socket, no other process, and no network unl
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ def bubblewrap(source: Path, room: Room, *, network: bool, as_root: bool) -> lis
     """Return bubblewrap's arguments, up to the command; `as_root`: the command itself gives up root's rights."""
     arguments = ["--die-with-parent", "--new-session", "--hostname", "build", "--clearenv"]
     arguments += [f"--unshare-{name}" for name in _NAMESPACES if not (network and name == "net")]
-    # An ordinary user needs a user namespace to build walls at all; inside, none can be made any more.
-    arguments += [] if as_root else ["--unshare-user", "--disable-userns"]
+    # An ordinary user needs a user namespace to build walls at all; inside, none shall be made any more.
+    arguments += [] if as_root else ["--unshare-user", *(["--disable-userns"] if may_end_namespaces() else [])]
     for name, value in ENVIRONMENT.items():
         arguments += ["--setenv", name, value]
     arguments += [*_system(network=network), *_own()]
@@ -75,6 +76,11 @@ def bubblewrap(source: Path, room: Room, *, network: bool, as_root: bool) -> lis
     for file in sorted((room.folder / "etc").iterdir()):
         arguments += _mount("--ro-bind", file, f"/etc/{file.name}")
     return [*arguments, "--remount-ro", "/", "--chdir", HOME]
+
+
+def may_end_namespaces() -> bool:
+    """Return whether bubblewrap can forbid namespaces inside; in a container the kernel's settings are read-only."""
+    return not os.statvfs("/proc/sys").f_flag & os.ST_RDONLY
 
 
 def _mount(how: str, path: Path, inside: str | None = None) -> Iterator[str]:
