@@ -1,0 +1,165 @@
+"""`clarion builds`: what was pushed, how its build went, and what it wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from clarion_controller.api.answers import BuildLogAnswer, BuildRequest
+from clarion_controller.builds.build import Build, BuildStatus
+from clarion_controller.cli import options
+from clarion_controller.cli.client import Controller
+from clarion_controller.cli.follow import LONGEST_CALL, PATIENCE, RETRY
+from clarion_controller.cli.ordering import actor
+from clarion_controller.cli.place import place_of
+from clarion_controller.cli.show import ago, note, one_line, printable, say, say_sentence, short, show_json, show_table
+from clarion_controller.cli.verbs import new_program
+from clarion_protocol.errors import ControllerUnreachable
+from clarion_protocol.words import ExitCode
+
+app = new_program()
+
+COMMIT_DIGITS = 12
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The build, or the beginning of its id.", show_default=False)]
+Repository = Annotated[str, typer.Argument(metavar="REPOSITORY", help="As fleet.toml calls it.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def builds(
+    context: typer.Context,
+    *,
+    repository: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only builds of this repository.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How many.")] = 20,
+    json: options.Json = False,
+) -> None:
+    """List builds, newest first; show what one wrote, start one, cancel one."""
+    if context.invoked_subcommand:
+        return
+    found = Controller(place_of(context).api).builds(repository, limit)
+    if json:
+        show_json(found)
+    elif found:
+        now = time.time()
+        show_table(COLUMNS, [_row(build, now) for build in found])
+    else:
+        note("Nothing was built yet: push something, or 'clarion builds start REPOSITORY'.")
+
+
+COLUMNS = ["build", "repository", "pushed", "commit", "status", "queued", "took", "reason"]
+
+
+def _row(build: Build, now: float) -> list[str]:
+    return [
+        short(build.id),
+        build.repository,
+        one_line(name_of(build)),
+        build.commit[:COMMIT_DIGITS],
+        build.status.value,
+        ago(build.queued_at, now),
+        took(build, now),
+        outcome(build),
+    ]
+
+
+def name_of(build: Build) -> str:
+    """Return the branch or tag as people call it."""
+    return build.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+
+
+def took(build: Build, now: float) -> str:
+    """Return how long a build has been running, or ran."""
+    if build.started_at is None:
+        return "-"
+    minutes, seconds = divmod(round(max((build.finished_at or now) - build.started_at, 0)), 60)
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def outcome(build: Build) -> str:
+    """Return what came of a build in one line."""
+    deployed = f"deployed to {build.deployed_to}" if build.deployed_to else ""
+    return one_line(build.reason or deployed)
+
+
+@app.command()
+def log(
+    context: typer.Context,
+    build: Id,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the build is over.")] = False,
+) -> int:
+    """Show what a build wrote."""
+    controller = Controller(place_of(context).api)
+    rest = ""
+    for answer in _answers(controller, build, follow=follow):
+        if answer.left_out:
+            note(f"[{answer.left_out:,} bytes were not kept]")
+        *lines, rest = (rest + answer.text).split("\n")
+        for line in lines:
+            say(printable(line.rstrip("\r")))
+    if rest:
+        say(printable(rest))
+    return _say_end(controller.build(build)) if follow else ExitCode.COMMITTED
+
+
+def _say_end(build: Build) -> int:
+    """Say how a build ended, to whom followed it."""
+    what = f"{build.app} {build.version or build.commit[:COMMIT_DIGITS]}"
+    why = f": {outcome(build).rstrip('.')}" if outcome(build) else ""
+    note(f"Build {short(build.id)} of {what} {build.status.value}{why}.")
+    return ExitCode.COMMITTED if build.status is BuildStatus.SUCCEEDED else ExitCode.FAILED
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    repository: Repository,
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="A branch or tag.", show_default="the repository's own branch")
+    ] = "",
+    *,
+    json: options.Json = False,
+) -> None:
+    """Build a branch or tag as if it had just been pushed."""
+    request = BuildRequest(repository=repository, ref=ref, actor=actor())
+    build = Controller(place_of(context).api).start_build(request)
+    if json:
+        show_json(build)
+        return
+    say_sentence(f"{name_of(build)} of {build.repository} ({build.commit[:COMMIT_DIGITS]}) is {build.status.value}.")
+    say(f"Follow it: clarion builds log {short(build.id)} --follow")
+
+
+@app.command()
+def cancel(context: typer.Context, build: Id) -> None:
+    """Cancel a build that waits or runs."""
+    found = Controller(place_of(context).api).cancel_build(build, actor())
+    say_sentence(f"Build {short(found.id)} of {found.repository} is cancelled.")
+
+
+def _answers(controller: Controller, build: str, *, follow: bool) -> Iterator[BuildLogAnswer]:
+    """Yield the log in pieces, up to now or up to its end."""
+    offset = 0
+    while True:
+        answer = _next(controller, build, offset, LONGEST_CALL if follow else 0.0)
+        yield answer
+        if answer.is_over or not (follow or answer.text):
+            return
+        offset = answer.next_offset
+
+
+def _next(controller: Controller, build: str, offset: int, wait: float) -> BuildLogAnswer:
+    """Return what comes next; whoever follows waits for a controller that is being restarted."""
+    gives_up = time.monotonic() + (PATIENCE if wait else 0)
+    while True:
+        try:
+            return controller.build_log(build, offset, wait)
+        except ControllerUnreachable:  # noqa: PERF203 (this loop waits anyway)
+            if time.monotonic() > gives_up:
+                raise
+            time.sleep(RETRY)
