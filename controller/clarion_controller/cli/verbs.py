@@ -28,6 +28,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb("doctor", "doctor:doctor", "Check keys, ports, store, clouds and agents; changes nothing."),
         Verb("hosts", "hosts:app", "List hosts, invite new ones, revoke lost ones."),
         Verb("provision", "provision:provision", "Make a server like another: it joins and takes what is in force."),
+        Verb("notify", "notify:app", "List who is told of what, and what waits; test that they hear it."),
     ),
     "Package": (
         Verb("build", "packages:build", "Build and test an app's source into a package."),

@@ -49,9 +49,14 @@ def test_clusters_do_not_resolve_each_other() -> None:
 
 def test_a_test_leaves_nobody_paged() -> None:
     """It is triggered, and resolved at once."""
-    pagerduty = told(a_notice(kind=Kind.TEST))
+    pagerduty = told(a_notice(kind=Kind.TEST, severity=Severity.INFO))
     assert [event["event_action"] for event in pagerduty.events] == ["trigger", "resolve"]
     assert not pagerduty.open
+
+
+def test_what_only_informs_pages_nobody() -> None:
+    """A deployment that succeeded is no incident, and nothing would resolve it."""
+    assert not told(a_notice(kind=Kind.DEPLOYMENT_SUCCEEDED, severity=Severity.INFO)).events
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 3000))
