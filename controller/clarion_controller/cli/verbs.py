@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[Verb, ...]] = {
         Verb("build", "packages:build", "Build and test an app's source into a package."),
         Verb("publish", "packages:publish", "Sign a package and add it to the store."),
         Verb("packages", "packages:packages", "List what is published."),
+        Verb("builder", "builder:builder", "Carry out builds of pushes, apart from the controller."),
         Verb("builds", "builds:app", "List builds; show what one wrote, start one, cancel one."),
     ),
     "Deploy": (
