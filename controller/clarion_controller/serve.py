@@ -32,8 +32,10 @@ from clarion_controller.cluster import Cluster
 from clarion_controller.discover.ask import ask_in_child
 from clarion_controller.discover.attempts import Ask
 from clarion_controller.inbox import Inbox
+from clarion_controller.notifying.supervise import keep_notifying
 from clarion_controller.package_bucket import BucketInForce
 from clarion_controller.package_http import PackageStore
+from clarion_controller.presence import Presence
 from clarion_controller.process import only_one, tcp_socket, unix_socket
 from clarion_protocol.errors import ClarionError
 
@@ -106,8 +108,11 @@ async def running(home: Path, api: Path, ask: Ask = ask_in_child) -> AsyncIterat
             *stack.enter_context(build_ports(desk.builds)),
         ]
         servers = [_server(port.app) for port in ports]
+        presence = Presence(desk.log, desk.roster, desk.rollouts, desk.membership, float(at.unreachable_after))
         tasks = [
             asyncio.create_task(desk.rollouts.run(inbox), name="rollouts"),
+            asyncio.create_task(presence.run(), name="presence"),
+            asyncio.create_task(keep_notifying(home, lambda: cluster.fleet), name="notifying"),
             asyncio.create_task(desk.discovery.run(desk.rollouts.fleet_changed), name="discovery"),
             asyncio.create_task(_keep_fresh(cluster), name="metadata"),
             asyncio.create_task(look_after(desk.builds, desk.log), name="builds"),
@@ -168,7 +173,7 @@ async def _end(servers: Sequence[_Server], tasks: Sequence[asyncio.Task[None]]) 
     for server in servers:
         server.should_exit = True
     for task in tasks:
-        if task.get_name() in ("rollouts", "discovery", "metadata", "builds", "green builds"):
+        if task.get_name() in ("rollouts", "presence", "notifying", "discovery", "metadata", "builds", "green builds"):
             task.cancel()
     await asyncio.wait(tasks, timeout=2 * SHUTDOWN_GRACE)
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from clarion_controller.state.chain import Entry, Verdict, entry_after, verify_chain
-from clarion_controller.state.events import AnyEvent, DeploymentAccepted, kind_of, read_event, write_event
+from clarion_controller.state.events import AnyEvent, DeploymentAccepted, Event, kind_of, read_event, write_event
 from clarion_controller.state.rows import (
     HostWord,
     StoredDeployment,
@@ -82,6 +82,13 @@ class StateLog:
     def events_of(self, deployment: str) -> list[AnyEvent]:
         """Return what happened in a deployment, in order."""
         wanted = select(events.c.body).where(events.c.deployment == deployment).order_by(events.c.seq)
+        with self._database.connect() as connection:
+            return [read_event(body) for (body,) in connection.execute(wanted)]
+
+    def events_of_kinds(self, *kinds: type[Event]) -> list[AnyEvent]:
+        """Return all events of some kinds, in order; it reads the whole log."""
+        tags = [str(kind.__struct_config__.tag) for kind in kinds]
+        wanted = select(events.c.body).where(events.c.kind.in_(tags)).order_by(events.c.seq)
         with self._database.connect() as connection:
             return [read_event(body) for (body,) in connection.execute(wanted)]
 

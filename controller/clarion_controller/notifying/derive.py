@@ -1,0 +1,52 @@
+"""From events to what people are told: `fold(state, seq, event, context) -> (state, notices)`, without IO or clock.
+
+What belongs together within a moment is told when the moment is over: `fold` tells what the time of the event makes
+due, `settle` what the clock does. So it does not matter in which portions events are read.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from clarion_controller.notice import Notice
+from clarion_controller.notifying import agents, builds, deployments, nights
+from clarion_controller.notifying.context import Context
+from clarion_controller.state.events import AnyEvent
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What has been told and is not over, by subject."""
+
+    deployments: deployments.Deployments = deployments.Deployments()
+    agents: agents.Agents = ()
+    builds: builds.Builds = {}
+    nights: nights.Nights = ()
+
+
+def fold(known: Known, seq: int, event: AnyEvent, context: Context) -> tuple[Known, list[Notice]]:
+    """Return what is known after the event with this number, and what people are told."""
+    known, notices = settle(known, event.at)
+    of_deployments, of_them = deployments.fold(known.deployments, seq, event, context)
+    lost, of_agents = agents.fold(known.agents, seq, event)
+    broken, of_builds = builds.fold(known.builds, seq, event)
+    nightly, of_nights = nights.fold(known.nights, seq, event)
+    known = Known(deployments=of_deployments, agents=lost, builds=broken, nights=nightly)
+    return known, [*notices, *of_them, *of_agents, *of_builds, *of_nights]
+
+
+def settle(known: Known, now: float) -> tuple[Known, list[Notice]]:
+    """Return the same with everything told that is due now, in the order in which it became due."""
+    moment = due(known)
+    if moment is None or now < moment:
+        return known, []
+    of_deployments, stragglers = deployments.settle(known.deployments, now)
+    lost, of_agents = agents.settle(known.agents, now)
+    notices = sorted([*stragglers, *of_agents], key=lambda notice: notice.at)
+    return replace(known, deployments=of_deployments, agents=lost), notices
+
+
+def due(known: Known) -> float | None:
+    """Return when the next notice is due though nothing happens, in UTC seconds."""
+    moments = [deployments.due(known.deployments), *(group.due for group in known.agents)]
+    return min((moment for moment in moments if moment is not None), default=None)

@@ -1,0 +1,18 @@
+"""Who there is to tell, by fleet.toml: each channel "notify:NAME", each repository's forge "forge:NAME"; pure."""
+
+from __future__ import annotations
+
+from clarion_controller.fleet import Fleet
+
+NOTIFY, FORGE = "notify:", "forge:"
+
+
+def destinations(fleet: Fleet) -> list[str]:
+    """Return everything that something may be sent to."""
+    channels = [f"{NOTIFY}{channel.name}" for channel in fleet.notify]
+    return [*channels, *(f"{FORGE}{name}" for name in told_forges(fleet))]
+
+
+def told_forges(fleet: Fleet) -> list[str]:
+    """Return the names of the repositories whose forge is told what becomes of pushes."""
+    return [name for name, repository in fleet.repository.items() if repository.token and repository.forge != "generic"]

@@ -1,0 +1,42 @@
+"""How a notice is worded: everything in it is bounded, on one line, and free of control characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from clarion_controller.notice import Kind, Notice
+
+MAX_TITLE = 150
+MAX_REASON = 1_000
+MAX_AFFECTED = 50
+# Alike in the reason of whatever names a command that takes an id.
+SHORT_ID = 8
+
+
+def worded(seq: int, kind: Kind, **what: Any) -> Notice:
+    """Return the notice that the event with this number gives rise to; too long texts are cut."""
+    what["title"] = one_line(what["title"], MAX_TITLE)
+    what["reason"] = one_line(what.get("reason", ""), MAX_REASON)
+    what["affected"] = bounded(what.get("affected", ()))
+    return Notice(id=f"{what['at']:.0f}-{seq}-{kind.value}", kind=kind, **what)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return a text as one line of at most `limit` characters; what cannot be seen becomes a space."""
+    # Nobody reads further, and splitting a megabyte for the first line of it would be work for nothing.
+    seen = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * limit])
+    line = " ".join(seen.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def bounded(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names in order, the first of them if they are many, and how many more there are."""
+    ordered = sorted({one_line(name, MAX_TITLE) for name in names})
+    more = len(ordered) - MAX_AFFECTED
+    return tuple(ordered) if more <= 0 else (*ordered[:MAX_AFFECTED], f"and {more} more")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and what it counts, in the plural unless it is one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
