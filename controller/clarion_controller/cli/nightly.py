@@ -44,7 +44,8 @@ def nightly(
     if context.invoked_subcommand:
         return ExitCode.COMMITTED
     # Half of the program; whoever only reads a report does without.
-    from clarion_controller.nightly.run import Evening, Wishes, run_night  # noqa: PLC0415
+    from clarion_controller.nightly.evening import Evening, Wishes  # noqa: PLC0415
+    from clarion_controller.nightly.run import run_night  # noqa: PLC0415
 
     wishes = Wishes(tuple(environment or ()), rebuild=only is not Part.SERVERS, servers=only is not Part.REBUILD)
     place = place_of(context)

@@ -19,8 +19,10 @@ from tests.controller.live import Live, live, new_cluster
 
 from clarion_controller.api.answers import PlanRequest
 from clarion_controller.build import build
+from clarion_controller.nightly.evening import Evening, Wishes
 from clarion_controller.nightly.report import Check, Report
-from clarion_controller.nightly.run import Ended, Evening, Wishes, run_night
+from clarion_controller.nightly.run import run_night
+from clarion_controller.nightly.settle import Ended
 from clarion_controller.publish import publish
 
 APP_TOML = """\
