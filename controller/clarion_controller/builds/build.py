@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 
 import msgspec
 
@@ -11,6 +12,8 @@ from clarion_controller.repositories import Repository
 from clarion_protocol.amounts import Duration, Size
 from clarion_protocol.toml_file import read_amount
 
+# Below the home, in a folder of its own: a builder that is let in there reaches no other socket.
+BUILDER_SOCKET = Path("run/builder/sock")
 COMMIT = r"^[0-9a-f]{40}([0-9a-f]{24})?\Z"  # SHA-1 or SHA-256
 
 

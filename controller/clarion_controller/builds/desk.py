@@ -1,4 +1,4 @@
-"""The builder's desk: the routes of `<home>/run/builder.sock`, and nothing else is reached through it.
+"""The builder's desk: the routes of `<home>/run/builder/sock`, and nothing else is reached through it.
 
 ======  ===================================  ===========  ====================================================
 method  path                                 body         answer

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import structlog
 
+from clarion_controller.builds.build import BUILDER_SOCKET
 from clarion_controller.builds.builds import Builds
 from clarion_controller.builds.desk import create_builder_app
 from clarion_controller.builds.intake import Intake
@@ -40,7 +41,7 @@ def build_ports(builds: Builds) -> Iterator[list[Port]]:
     """
     at, fleet = builds.cluster.at_start, builds.cluster.fleet
     with ExitStack() as stack:
-        path = builds.cluster.home / "run" / "builder.sock"
+        path = builds.cluster.home / BUILDER_SOCKET
         ports = [Port("builder", create_builder_app(builds), stack.enter_context(unix_socket(path)))]
         _open_to_builder(path)
         if any(repository.secret for repository in fleet.repository.values()):

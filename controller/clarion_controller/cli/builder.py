@@ -18,17 +18,18 @@ def builder(
     context: typer.Context,
     *,
     socket: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The controller's socket.", show_default="HOME/run/builder.sock")
+        Path | None, typer.Option(metavar="PATH", help="The controller's socket.", show_default="HOME/run/builder/sock")
     ] = None,
     work: Annotated[Path, typer.Option(metavar="DIR", help="Where builds are made.")] = DEFAULT_WORK,
     jobs: Annotated[int, typer.Option(metavar="N", help="How many at a time.", min=1, max=64)] = 1,
 ) -> None:
     """Carry out builds that the controller hands out."""
-    from clarion_controller.builds.builder import Builder, workplace  # noqa: PLC0415 (only this verb needs it)
+    from clarion_controller.builds.build import BUILDER_SOCKET  # noqa: PLC0415 (only this verb needs it)
+    from clarion_controller.builds.builder import Builder, workplace  # noqa: PLC0415
     from clarion_controller.builds.builder_client import Desk  # noqa: PLC0415
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with workplace(work.absolute()):
-        Builder(Desk(socket or place_of(context).home / "run" / "builder.sock"), work.absolute(), stop).run(jobs)
+        Builder(Desk(socket or place_of(context).home / BUILDER_SOCKET), work.absolute(), stop).run(jobs)
