@@ -29,6 +29,7 @@ class Method:
     path: re.Pattern[str]
     parameters: Mapping[str, Json]
     response: str
+    request: str
 
     def problems_with(self, in_path: Mapping[str, str], query: Mapping[str, list[str]]) -> Iterator[str]:
         """Return what in a request does not fit this method."""
@@ -57,9 +58,8 @@ class Document:
     def _method(self, method: Json) -> Method:
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(f"/{self.content['servicePath']}{method['path']}"))
         parameters = {**self.content["parameters"], **method.get("parameters", {})}
-        return Method(
-            method["id"], method["httpMethod"], re.compile(pattern), parameters, method.get("response", {}).get("$ref")
-        )
+        answer, body = (method.get(way, {}).get("$ref") for way in ("response", "request"))
+        return Method(method["id"], method["httpMethod"], re.compile(pattern), parameters, answer, body)
 
     def method_for(self, verb: str, path: str) -> tuple[Method, dict[str, str]]:
         """Return the method that such a request calls, and what stands in its path.

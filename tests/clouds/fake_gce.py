@@ -1,9 +1,11 @@
-"""Compute Engine's double: instances.list and instances.aggregatedList over HTTP, held to the official document.
+"""Compute Engine's double: instances listed, made and deleted over HTTP, held to the official document.
 
 - A request that the document does not allow is answered with 400 and remembered in `complaints`.
 - A body that the document does not allow is not sent: that is remembered, too.
 - Zones without instances come as a warning, as the real one sends them; zones come in another order each time.
-- `trouble` is what the next requests get instead of an answer: an `Answer`, or `HANG`.
+- `trouble` is what the next requests get instead of an answer: an `Answer`, or `HANG`; `trouble_with` the same for
+  one method.
+- What makes and deletes is in gce_making.py.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.clouds import gce_filter
-from tests.clouds.discovery_document import compute
+from tests.clouds.discovery_document import Method, compute
+from tests.clouds.gce_making import Making
 
 PROJECT = "acme-production"
 API = "https://www.googleapis.com/compute/v1"
@@ -57,10 +60,12 @@ class FakeGce:
     zones: list[str] = field(default_factory=lambda: ["europe-west1-b", "europe-west1-c", "us-east1-b"])
     instances: list[dict[str, Any]] = field(default_factory=list)
     trouble: list[Answer | str] = field(default_factory=list)
+    trouble_with: dict[str, list[Answer | str]] = field(default_factory=dict)
+    making: Making = field(default_factory=Making)
     token: Answer | None = None  # what POST /token gets: the double is its own token service
     extras: dict[str, Any] = field(default_factory=dict)  # what is laid over each answer
     most: int = 500  # on a page
-    kept: dict[str, Answer] | None = None  # answers to give again: for measuring who asks, not the double
+    kept: dict[str, Answer | str] | None = None  # answers to give again: for measuring who asks, not the double
     asked: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -91,31 +96,33 @@ class FakeGce:
         for each in range(number):
             self.add(zone=self.zones[each % len(self.zones)], **_all_that_an_instance_has(each))
 
-    def answer(self, verb: str, address: str) -> Answer | str:
+    def answer(self, verb: str, address: str, body: bytes = b"") -> Answer | str:
         """Return what such a request gets."""
         self.asked.append(unquote(address))
         if self.trouble:
             return self.trouble.pop(0)
         if self.kept is None:
-            return self._checked_answer(verb, address)
+            return self._checked_answer(verb, address, body)
         if address not in self.kept:
-            self.kept[address] = self._checked_answer(verb, address)
+            self.kept[address] = self._checked_answer(verb, address, body)
         return self.kept[address]
 
-    def _checked_answer(self, verb: str, address: str) -> Answer:
+    def _checked_answer(self, verb: str, address: str, body: bytes) -> Answer | str:
         try:
-            return self._answer(verb, urlsplit(address).path, urlsplit(address).query)
+            return self._answer(verb, urlsplit(address).path, urlsplit(address).query, body)
         except (LookupError, ValueError, AssertionError) as problem:
             self.complaints.append(str(problem))
             return error(400, "invalid", str(problem))
 
-    def _answer(self, verb: str, path: str, query: str) -> Answer:
+    def _answer(self, verb: str, path: str, query: str, body: bytes) -> Answer | str:
         method, in_path = compute().method_for(verb, path)
         asked = parse_qs(query, keep_blank_values=True, strict_parsing=bool(query))
         for problem in method.problems_with(in_path, asked):
             raise ValueError(problem)
         if in_path["project"] != PROJECT:
             return error(404, "notFound", f"The resource 'projects/{in_path['project']}' was not found")
+        if self.trouble_with.get(method.name):
+            return self.trouble_with[method.name].pop(0)
         single = {name: values[0] for name, values in asked.items()}
         if method.name == "compute.instances.aggregatedList":
             return self._checked(method.response, self._aggregated(single))
@@ -123,7 +130,17 @@ class FakeGce:
             if in_path["zone"] not in self.zones:
                 return error(400, "invalid", f"Invalid value for field 'zone': '{in_path['zone']}'. Unknown zone.")
             return self._checked(method.response, self._of_zone(in_path["zone"], single))
-        raise LookupError(f"this double has no {method.name}")
+        return self._made(method, in_path | single, body)
+
+    def _made(self, method: Method, asked: dict[str, str], body: bytes) -> Answer:
+        """Return the answer to a request that makes, deletes, or looks at what was made."""
+        wanted = json.loads(body) if body else None
+        if method.request:
+            compute().check(method.request, wanted)
+        status, said = self.making.answer(method.name, asked, wanted, self.instances)
+        if status != 200:
+            return error(status, said["reason"], said["message"])
+        return self._checked(method.response, said)
 
     def _checked(self, schema: str, body: dict[str, Any]) -> Answer:
         """Return the body, if it is one that Compute Engine may send."""
@@ -226,18 +243,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a request."""
+        self._answer(b"")
+
+    def do_DELETE(self) -> None:
+        """Answer a request."""
+        self._answer(b"")
+
+    def do_POST(self) -> None:
+        """Answer who wants a token, and who makes something."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.startswith("/compute/"):
+            self._answer(body)
+        else:
+            self._send(self.cloud.token or Answer(404, b""))
+
+    def _answer(self, body: bytes) -> None:
         self.cloud.headers.append(dict(self.headers.items()))
-        answer = self.cloud.answer("GET", self.path)
+        answer = self.cloud.answer(self.command, self.path, body)
         if not isinstance(answer, Answer):
             self.cloud.closing.wait(30)
             self.close_connection = True
             return
         self._send(answer)
-
-    def do_POST(self) -> None:
-        """Answer who wants a token."""
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self._send(self.cloud.token or Answer(404, b""))
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)

@@ -59,7 +59,7 @@ class GcpDiscoverer:
             CloudUnavailable: Google does not answer, not wholly or with nonsense, or asks for patience.
         """
         filter_text = filter_of(self.source)
-        sdk = _load_sdk()
+        sdk = load_sdk()
         try:
             found = {host.instance: host for host in self._listed(sdk, filter_text) if is_wanted(host, self.source)}
         except foreseen() as error:
@@ -68,7 +68,7 @@ class GcpDiscoverer:
 
     def _listed(self, sdk: Any, filter_text: str) -> Iterator[Discovered]:
         until = time.monotonic() + self.patience.whole
-        client = _connect(sdk, self.source.endpoint)
+        client = sdk.InstancesClient(**access(self.source.endpoint, SCOPE))
         for page in self._pages(sdk, client, filter_text, self._limits(until)):
             # Without the SDK's wrappers: they make an object of each field that is looked at.
             yield from _hosts_of(type(page).pb(page))
@@ -103,7 +103,7 @@ def _timeout(seconds: float, until: float) -> Callable[[Callable[..., Any]], Cal
     return bound
 
 
-def _load_sdk() -> Any:
+def load_sdk() -> Any:
     """Return Google's SDK.
 
     Raises:
@@ -118,8 +118,8 @@ def _load_sdk() -> Any:
     return compute_v1
 
 
-def _connect(sdk: Any, endpoint: str) -> Any:
-    """Return a client; over plain http it carries no credentials, which anybody could read.
+def access(endpoint: str, scope: str) -> dict[str, Any]:
+    """Return how clients of the SDK reach an endpoint; over plain http with no credentials, which anybody could read.
 
     Raises:
         BadConfig: the endpoint is no address.
@@ -130,9 +130,8 @@ def _connect(sdk: Any, endpoint: str) -> Any:
     if not re.match(r"(https?://[^/]+/?)?\Z", endpoint):
         raise BadConfig(f"{endpoint!r} is no endpoint", hint='Such as endpoint = "https://compute.googleapis.com".')
     is_plain = endpoint.startswith("http://")
-    credentials = AnonymousCredentials() if is_plain else google.auth.default(scopes=[SCOPE])[0]
-    options = {"api_endpoint": endpoint.rstrip("/")} if endpoint else {}
-    return sdk.InstancesClient(credentials=credentials, client_options=options)
+    credentials = AnonymousCredentials() if is_plain else google.auth.default(scopes=[scope])[0]
+    return {"credentials": credentials, "client_options": {"api_endpoint": endpoint.rstrip("/")} if endpoint else {}}
 
 
 def _hosts_of(page: Any) -> Iterator[Discovered]:

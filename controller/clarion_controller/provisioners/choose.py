@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from clarion_controller.provisioners.clouds import in_cloud
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import Provisioner
 from clarion_controller.roles import Role
@@ -19,6 +20,8 @@ def provisioner_of(role: Role, home: Path, cluster: str, run: str) -> Provisione
     """
     if role.provisioner == "nspawn":
         return nspawn_of(cluster, run)
+    if found := in_cloud(role, cluster, {run} if run else ()):
+        return found
     raise BadConfig(f"no servers can be made by {role.provisioner}")
 
 

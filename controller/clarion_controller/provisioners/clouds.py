@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 from clarion_controller.provisioners.aws import AwsProvisioner
 from clarion_controller.provisioners.aws import removal as aws_removal
+from clarion_controller.provisioners.gcp import GcpProvisioner
+from clarion_controller.provisioners.gcp import removal as gcp_removal
 from clarion_controller.provisioners.provisioner import Machine, Provisioner
 from clarion_controller.roles import Role
 
@@ -17,6 +19,8 @@ def in_cloud(role: Role, cluster: str, alive: Collection[str] = frozenset()) -> 
     """
     if role.aws:
         return AwsProvisioner(role.aws, cluster, alive)
+    if role.gcp:
+        return GcpProvisioner(role.gcp, cluster, alive)
     return None
 
 
@@ -24,4 +28,6 @@ def removal(role: Role, machine: Machine) -> str:
     """Return the command with which a person takes away a server of this role."""
     if role.aws:
         return aws_removal(role.aws, machine)
-    return ""
+    if role.gcp:
+        return gcp_removal(role.gcp, machine)
+    return f"machinectl terminate {machine.name} && machinectl remove {machine.name}"

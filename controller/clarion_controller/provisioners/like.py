@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clarion_controller.fleet import HostSource
 from clarion_controller.provisioners.aws_like import aws_like
+from clarion_controller.provisioners.gcp_like import gcp_like
 from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig
 
@@ -30,8 +31,11 @@ def like(instance: str, zone: str, sources: Sequence[HostSource]) -> Role:
 
 
 def _copy(source: HostSource, instance: str, zone: str) -> Role | None:
-    server = None
+    """Return the role if this source lists that kind of servers, and this one is among them."""
     if source.aws and instance.startswith("aws:"):
-        server = aws_like(source.aws, instance, zone)
-        return Role(aws=server) if server else None
+        aws = aws_like(source.aws, instance, zone)
+        return Role(aws=aws) if aws else None
+    if source.gcp and instance.startswith("gcp:"):
+        gcp = gcp_like(source.gcp, instance, zone)
+        return Role(gcp=gcp) if gcp else None
     return None
