@@ -5,8 +5,8 @@
 3. publish    the very same bytes, compared with what production says   rehearsal_cluster.py
 4. serve      its controller, where fresh servers reach it              rehearsal_serve.py
 5. make       a server for each role, from nothing, with a token        servers.py, provisioners/
-6. join       wait until each agent is connected                        servers.py
-7. deploy     each app to the servers that should have it, at once      rehearsal_order.py
+6. join       wait until its agent is connected                         servers.py
+7. deploy     each app to the servers that should have it, at once      rehearsal_deploy.py
 8. integrate  what must answer between them does                        integration.py
 9. take away  everything, whatever happened                             servers.py
 
@@ -31,7 +31,7 @@ from clarion_controller.nightly.rehearsal_deploy import deploy_all
 from clarion_controller.nightly.rehearsal_order import Orderer
 from clarion_controller.nightly.rehearsal_process import serving
 from clarion_controller.nightly.report import Check, Result
-from clarion_controller.nightly.servers import Making, Server, make, take_away, wait_for_agents, wanted_apps
+from clarion_controller.nightly.servers import Making, Server, make, take_away, wanted_apps
 from clarion_controller.nightly.servers_place import Place, place_for
 from clarion_controller.roles import Integration
 from clarion_protocol.errors import ClarionError
@@ -65,8 +65,7 @@ def _rehearsed(night: Night, environment: str, in_force: Mapping[str, str], open
         try:
             until = min(time.monotonic() + night.fleet.nightly.server_deadline, night.deadline)
             night.log(f"{environment}: making {', '.join(server.name for server in servers)}")
-            make(servers, Making(night.run, night.home, stage.token))
-            wait_for_agents(servers, stage.orderer.controller, environment, until)
+            make(servers, Making(night.run, night.home, stage.token, stage.has_joined, until))
             night.log(f"{environment}: deploying {', '.join(in_force)}")
             deploy_all(stage.orderer, servers, in_force, until)
             between = [_between(night, stage, servers, each) for each in applying(night.fleet, environment)]
@@ -93,6 +92,11 @@ class _Stage:
             ttl=self.server_deadline,
         )
         return self.orderer.controller.invite(request).token
+
+    def has_joined(self, server: Server) -> bool:
+        """Return whether the agent of this server is connected."""
+        hosts = self.orderer.controller.hosts(self.rehearsal.environment)
+        return any(host.is_connected for host in hosts if host.name == server.name)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from clarion_controller.cli.client import Controller
 from clarion_controller.provisioners.boot_files import read_first_boot
 from clarion_controller.provisioners.provisioner import Machine, Provisioner, ServerOrder
 from clarion_controller.roles import Role
@@ -74,33 +74,52 @@ class Server:
 
 @dataclass(frozen=True)
 class Making:
-    """How servers are made: for which run, with the files of which home; `token` gives each its own to join with."""
+    """How servers are made: for which run, with the files of which home; `token` gives each its own to join with.
+
+    `has_joined` says whether a server's agent is connected; `until` (monotonic) nobody waits longer for it.
+    """
 
     run: str
     home: Path
     token: Callable[[Server], str]
+    has_joined: Callable[[Server], bool]
+    until: float
 
 
 def make(servers: Sequence[Server], making: Making) -> None:
-    """Make all servers, a few at the same time, and let them find each other by name."""
+    """Make all servers, a few at the same time, have their agents join, and let them find each other by name."""
+    is_over = threading.Event()
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        for done in [pool.submit(_make, server, making) for server in servers]:
+        for done in [pool.submit(_make_and_wait, server, making, is_over) for server in servers]:
             done.result()
     finally:
+        is_over.set()
         pool.shutdown(wait=True, cancel_futures=True)  # what was made is known before anything is taken away
     _introduce(servers)
 
 
-def _make(server: Server, making: Making) -> None:
+def _make_and_wait(server: Server, making: Making, is_over: threading.Event) -> None:
     began = time.monotonic()
     try:
         boot = read_first_boot(server.role, making.home, making.token(server))
         order = ServerOrder(server.name, server.role, boot, run=making.run)
         server.machine = server.provisioner.create(order)
+        server.parts |= _parts(server) or {"made": time.monotonic() - began}
+        _wait_for_agent(server, making, is_over)
     except ClarionError as error:
         server.fail(f"it could not be made: {error.message}")
-    server.parts |= _parts(server) or {"made": time.monotonic() - began}
+
+
+def _wait_for_agent(server: Server, making: Making, is_over: threading.Event) -> None:
+    began = time.monotonic()
+    while not making.has_joined(server):
+        if time.monotonic() > making.until:
+            server.fail(f"its agent did not join within {time.monotonic() - began:.0f} s of its boot")
+            return
+        if is_over.wait(LOOK_EVERY):
+            return
+    server.parts["joined"] = time.monotonic() - began
 
 
 def _parts(server: Server) -> Mapping[str, float]:
@@ -115,19 +134,6 @@ def _introduce(servers: Sequence[Server]) -> None:
             by_provisioner.setdefault(id(server.provisioner), []).append(server)
     for group in by_provisioner.values():
         group[0].provisioner.introduce({each.name: each.machine for each in group if each.machine})
-
-
-def wait_for_agents(servers: Sequence[Server], controller: Controller, environment: str, until: float) -> None:
-    """Wait until the agent of each server is connected; those that are not at `until` (monotonic) have failed."""
-    began = time.monotonic()
-    waiting = {server.name: server for server in servers if server.is_well}
-    while waiting and time.monotonic() < until:
-        for host in controller.hosts(environment):
-            if host.is_connected and (server := waiting.pop(host.name, None)):
-                server.parts["joined"] = time.monotonic() - began
-        time.sleep(LOOK_EVERY)
-    for server in waiting.values():
-        server.fail(f"its agent did not join within {time.monotonic() - began:.0f} s of its boot")
 
 
 def take_away(servers: Sequence[Server], log: Callable[[str], None]) -> None:
