@@ -52,6 +52,6 @@ SHOWN = [builds.c[name] for name in Build.__struct_fields__]
 
 
 def build_in(row: Row[Any]) -> Build:
-    """Return the build that a row of `SHOWN` holds."""
-    values = row._asdict()
+    """Return the build in a row that begins with `SHOWN`."""
+    values = dict(zip(Build.__struct_fields__, row, strict=False))
     return Build(**{**values, "status": BuildStatus(values["status"])})
