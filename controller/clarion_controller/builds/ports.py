@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -56,6 +57,8 @@ def _open_to_builder(path: Path) -> None:
         group = grp.getgrnam(GROUP).gr_gid
     except KeyError:
         return
+    if path.parent.stat().st_mode & stat.S_ISGID:
+        return  # the folder has handed its group on
     try:
         if path.stat().st_gid != group:
             os.chown(path, -1, group)
