@@ -1,7 +1,8 @@
 """GitLab: commit statuses, and deployments (docs.gitlab.com/api/commits, /api/deployments).
 
-GitLab refuses to be told the same twice ("Cannot transition status via ..."): then it knows already. It has no place
-for our id: what is running there for the same commit and environment is taken for ours, should an answer be lost.
+GitLab refuses to be told the same twice, and a second end ("Status cannot transition via ..."): then it knows already.
+It has no place for our id: what is running there for the same commit and environment is taken for ours, should an
+answer be lost.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from clarion_controller.notifiers.text import line
 CONTEXT = "clarion/build"
 DESCRIPTION = 255
 _TAG = "refs/tags/"
+_KNOWN = b"Status cannot transition via"  # not merely "Cannot transition status", which also means "no such commit"
 _STATES = {
     Outcome.PENDING: "running",
     Outcome.SUCCESS: "success",
@@ -71,7 +73,7 @@ class GitlabForge:
 
     def _tell(self, method: str, path: str, body: dict[str, Any]) -> Answer:
         answer = self._api.ask(method, self._project + path, body)
-        if not answer.is_success and not (answer.status == 400 and b"Cannot transition status" in answer.body):
+        if not answer.is_success and not (answer.status == 400 and _KNOWN in answer.body):
             raise answer.refusal()
         return answer
 
