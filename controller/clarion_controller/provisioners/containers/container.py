@@ -14,7 +14,8 @@ from clarion_controller.provisioners.containers.furnish import Site, hosts_file
 from clarion_controller.provisioners.containers.island import RUN, children, run_briefly
 from clarion_controller.provisioners.containers.network import Network, namespace
 from clarion_controller.provisioners.containers.night_folder import remove_tree
-from clarion_controller.provisioners.containers.workshop import TAIL, Workshop
+from clarion_controller.provisioners.containers.words import TAIL
+from clarion_controller.provisioners.containers.workshop import Workshop
 from clarion_protocol.errors import ProvisionFailed
 
 _UP = {"running", "degraded"}
@@ -40,7 +41,7 @@ class Container:
     @property
     def site(self) -> Site:
         """Where its disk is while it is switched off."""
-        return Site(f"{RUN}/{self._number}/root", self._number)
+        return Site(f"{RUN}/{self._number}/root", self._number, self._files)
 
     def lay(self, rootfs: Path) -> None:
         """Give it a disk: what it writes lies over `rootfs`, in the night's folder."""
@@ -111,6 +112,7 @@ class Container:
     def _start(self) -> None:
         inside = self._workshop.island.command("setpriv", "--pdeathsig=KILL", "systemd-nspawn", *self._options())
         command = self._workshop.groups.command(f"{self._number}/boot", inside)
+        self._console.touch(0o600)
         with self._console.open("ab") as console:
             self._power = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True

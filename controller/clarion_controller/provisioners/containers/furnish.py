@@ -37,10 +37,11 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 @dataclass(frozen=True)
 class Site:
-    """A server under construction: its root folder as the island sees it, and its number tonight."""
+    """A server under construction: its root as the island sees it, its number tonight, a folder for what it needs."""
 
     root: str
     number: int
+    files: Path
 
 
 def furnish(workshop: Workshop, site: Site, order: ServerOrder, *, is_apart: bool) -> Mapping[str, float]:
@@ -51,7 +52,7 @@ def furnish(workshop: Workshop, site: Site, order: ServerOrder, *, is_apart: boo
         ProvisionFailed: a step failed; the message says which, and ends with its words.
     """
     boot = order.first_boot
-    brought = _bring(workshop.folder / f"{site.number}-brought", boot)
+    brought = _bring(site.files / "brought", boot)
     _begin(workshop, site, order)
     parts = {}
     if boot.agent:

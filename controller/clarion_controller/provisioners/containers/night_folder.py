@@ -31,7 +31,7 @@ class NightFolder:
             HostError: it cannot be made.
         """
         self.path = place / name
-        self.group = _prefix(place) + name
+        self.group = prefix_of(place) + name
         with _locked_place(place):
             try:
                 self.path.mkdir(mode=0o711)
@@ -54,8 +54,8 @@ def sweep(place: Path) -> list[str]:
         with _locked_place(place):
             folders = [path for path in sorted(place.iterdir()) if path.is_dir() and not path.is_symlink()]
             dead = [path for path in folders if _is_dead(path, held)]
-            alive = {_prefix(place) + path.name for path in folders if path not in dead}
-            groups = remove_dead(_prefix(place), alive)
+            alive = {prefix_of(place) + path.name for path in folders if path not in dead}
+            groups = remove_dead(prefix_of(place), alive)
         for path in dead:
             remove_tree(path)
     return [*(f"folder {path}" for path in dead), *(f"control group {name}" for name in groups)]
@@ -101,6 +101,6 @@ def _opened(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
-def _prefix(place: Path) -> str:
-    # Of this place only: whether a night elsewhere lives is not known here.
+def prefix_of(place: Path) -> str:
+    """Return how the control groups of nights in `place` begin: whether a night elsewhere lives is not known here."""
     return f"clarion-night-{hashlib.sha256(os.fsencode(place.absolute())).hexdigest()[:8]}-"

@@ -45,7 +45,7 @@ def mmdebstrap(recipe: Recipe, apt: Apt, target: str) -> list[str]:
     packages = [f"--include={package}" for package in recipe.packages]
     # The lists stay: what is installed later is installed from the same state of the mirrors.
     keep = "--skip=cleanup/apt/lists"
-    return ["mmdebstrap", "--quiet", "--variant=minbase", keep, *packages, *settings, "--", recipe.suite, target, "-"]
+    return ["mmdebstrap", "--variant=minbase", keep, *packages, *settings, "--", recipe.suite, target, "-"]
 
 
 def sources_list(recipe: Recipe, apt: Apt) -> str:

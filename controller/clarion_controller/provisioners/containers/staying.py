@@ -24,7 +24,8 @@ from clarion_controller.provisioners.containers.night_folder import NightFolder,
 from clarion_controller.provisioners.containers.recipe import recipe_of, this_machines_apt
 from clarion_controller.provisioners.containers.requirements import demand_requirements
 from clarion_controller.provisioners.containers.rootfs import build
-from clarion_controller.provisioners.containers.workshop import TAIL, Limits, Workshop
+from clarion_controller.provisioners.containers.words import TAIL
+from clarion_controller.provisioners.containers.workshop import Limits, Workshop
 from clarion_controller.provisioners.provisioner import ServerOrder
 from clarion_protocol.errors import BadConfig, ClarionError, ProvisionFailed
 
@@ -151,7 +152,7 @@ def _build(staying: Staying, order: ServerOrder, here: Here, limits: Limits) -> 
         workshop = Workshop(island, folder.path, groups, limits)
         root = folder.path / "root"
         rootfs = build(workshop, recipe_of(order.role.nspawn, apt), apt, root)
-        parts = furnish(workshop, Site(str(root), 1), order, is_apart=False)
+        parts = furnish(workshop, Site(str(root), 1, folder.path), order, is_apart=False)
         staying.settle(root)
     return {"rootfs": rootfs, **parts}
 

@@ -11,15 +11,14 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
-from clarion_agent.printable import printable_tail
 from clarion_controller.provisioners.containers.cgroups import Groups
 from clarion_controller.provisioners.containers.island import Island
+from clarion_controller.provisioners.containers.words import Words
 from clarion_protocol.errors import ProvisionFailed
 
-TAIL = 4000
 _LOOK_EVERY_S = 0.2
-_READY_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,19 @@ class Workshop:
             ProvisionFailed: it failed, took too long or filled the disk; the message ends with its last words.
         """
         began = time.monotonic()
-        log = self.folder / f"{step.group.replace('/', '-')}.log"
         command = self.groups.command(step.group, self.island.online_command(*step.argv))
-        with log.open("wb") as output, (self._input(step)).open("rb") as stdin:
-            process = subprocess.Popen(
-                command, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
-            try:
-                trouble = self._watch(process, began + step.limit)
-            finally:
-                process.kill()
-                process.wait()
-                self.groups.remove(step.group)
+        process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True)
+        words = Words(process)
+        try:
+            words.say(step.stdin)
+            trouble = self._watch(process, words, began + step.limit)
+        finally:
+            process.kill()
+            process.wait()
+            self.groups.remove(step.group)
         if trouble:
-            raise ProvisionFailed(f"{step.name} {trouble}{_said(log)}")
+            said = words.last()
+            raise ProvisionFailed(f"{step.name} {trouble}" + (f":\n{said}" if said else ", and said nothing"))
         return time.monotonic() - began
 
     def demand_room(self) -> None:
@@ -87,27 +85,15 @@ class Workshop:
                 f"less than {self.limits.floor >> 20} MB are free in {self.folder}", hint=f"Run 'df -h {self.folder}'."
             )
 
-    def _watch(self, process: subprocess.Popen[bytes], deadline: float) -> str:
+    def _watch(self, process: subprocess.Popen[bytes], words: Words, deadline: float) -> str:
         """Return what is wrong with how a step ended, or why it has to be ended; "" if nothing is."""
-        pause = _READY_S
         while time.monotonic() < deadline:
-            try:
-                return "" if process.wait(pause) == 0 else f"failed with exit code {process.returncode}"
-            except subprocess.TimeoutExpired:
-                pause = _LOOK_EVERY_S
+            words.listen(_LOOK_EVERY_S)
+            if process.poll() is not None:
+                return f"failed with exit code {process.returncode}" if process.returncode else ""
             if self._is_full():
                 return f"filled the disk: less than {self.limits.floor >> 20} MB are free in {self.folder}"
         return "did not end in time"
 
     def _is_full(self) -> bool:
         return shutil.disk_usage(self.folder).free < self.limits.floor
-
-    def _input(self, step: Step) -> Path:
-        path = self.folder / f"{step.group.replace('/', '-')}.input"
-        path.write_text(step.stdin, encoding="utf-8")
-        return path
-
-
-def _said(log: Path) -> str:
-    words = printable_tail(log, TAIL).strip()
-    return f":\n{words}" if words else ", and said nothing"

@@ -1,0 +1,284 @@
+"""Servers of a night, made from nothing by systemd-nspawn, for real."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from clarion_controller.provisioners.containers.cgroups import Groups
+from clarion_controller.provisioners.containers.container import Container
+from clarion_controller.provisioners.containers.furnish import furnish
+from clarion_controller.provisioners.containers.island import Island
+from clarion_controller.provisioners.containers.network import Network
+from clarion_controller.provisioners.containers.night_folder import prefix_of
+from clarion_controller.provisioners.containers.recipe import Apt, Recipe, this_machines_apt
+from clarion_controller.provisioners.containers.rootfs import RootFileSystems, build
+from clarion_controller.provisioners.containers.workshop import Limits, Step, Workshop
+from clarion_controller.provisioners.nspawn import NspawnProvisioner
+from clarion_controller.provisioners.provisioner import FirstBoot, Machine, ServerOrder
+from clarion_controller.roles import Role
+from clarion_protocol.errors import BadConfig, ProvisionFailed
+
+from . import debs
+from .cache import Cache
+
+LONG = "a-server-with-a-name-longer-than-any-interface.example"
+SETUP = """\
+#!/bin/sh
+set -e
+echo "once, by $(id -un), in $PWD" >> /srv/setup
+getent hosts localhost
+ip -brief address show eth0 > /srv/network || true
+test ! -e /run/systemd/system
+"""
+LISTEN = """\
+import socket, sys
+socket.create_server(("10.77.0.1", 8000)).accept()[0].sendall(b"from the controller")
+"""
+ASK = """\
+import socket, time
+for _ in range(100):
+    try:
+        print(socket.create_connection(("10.77.0.1", 8000)).recv(99).decode())
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.1)
+"""
+
+pytestmark = pytest.mark.timeout(900)
+
+
+class Night:
+    """A night's provisioner, and what a test needs to look into its servers."""
+
+    def __init__(self, place: Path, agent: Path) -> None:
+        self.place = place
+        self.agent = agent
+        self.provisioner = NspawnProvisioner("acme", "night", place, Limits(setup=10, floor=1 << 20))
+
+    def order(self, name: str, setup: str = "", agent: str | None = None) -> ServerOrder:
+        """Return an order for a server with the agent, whose token nobody takes."""
+        boot = FirstBoot("clarion1.nonsense", str(self.agent) if agent is None else agent, setup=setup)
+        return ServerOrder(name, Role(), boot, run="night")
+
+    def on(self, machine: Machine, *argv: str) -> str:
+        """Run a command on a server, and return what it printed, whichever way."""
+        server = self.provisioner._made[machine.name]
+        assert isinstance(server, Container)
+        done = server._run(*argv)
+        return (done.stdout + done.stderr).strip()
+
+    def left(self) -> set[str]:
+        """Return what of servers is there on this machine: folders with disks, control groups, and nothing else."""
+        return {str(path) for path in self.place.glob("*/[0-9]*") if path.is_dir()} | set(groups_of(self.place))
+
+
+def groups_of(place: Path) -> Iterator[str]:
+    """Yield the control groups of servers whose night is in `place`."""
+    for folder, folders, _ in os.walk("/sys/fs/cgroup"):
+        if Path(folder).name.startswith(prefix_of(place)):
+            yield from (f"{folder}/{name}" for name in folders)
+
+
+@pytest.fixture(scope="module")
+def night(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """Give a night that has built nothing yet; its root file system serves all tests here."""
+    place = tmp_path_factory.mktemp("nights") / "place"
+    night = Night(place, next(debs.build(cache).glob("clarion-agent_*.deb")))
+    yield night
+    night.provisioner.finish()
+    assert list(place.iterdir()) == []
+
+
+def test_two_servers_are_made_from_nothing_at_once(night: Night) -> None:
+    """Built once, booted twice, known to each other by name, with the agent that tries to join, and no way out."""
+    nspawn = night.provisioner
+    with ThreadPoolExecutor(2) as pool:
+        web, db = pool.map(nspawn.create, [night.order("web", SETUP), night.order(LONG, agent="")])
+    assert len(list(night.place.glob("acme-night/rootfs-?"))) == 1
+    assert set(nspawn.parts(web)) == {"rootfs", "agent", "setup", "boot"}
+
+    nspawn.introduce({"web": web, "db": db})
+    assert night.on(web, "hostname") == "web"
+    assert night.on(db, "hostname") == LONG
+    assert night.on(web, "getent", "hosts", "db").split() == [db.address, "db"]
+    assert night.on(web, "ip", "route") == f"10.77.0.0/16 dev eth0 proto kernel scope link src {web.address}"
+    assert night.on(web, "getent", "hosts", "deb.debian.org") == ""
+    assert night.on(web, "cat", "/srv/setup") == "once, by root, in /"
+    assert night.on(web, "stat", "-c%a %U", "/etc/clarion-agent/join.token") == "600 root"
+    assert night.on(web, "ls", "/usr/sbin/policy-rc.d").endswith("No such file or directory")
+    assert "not a whole join token" in nspawn.console(web)
+    assert "multi-user.target" in nspawn.console(web)
+    assert "\x1b" not in nspawn.console(web)
+
+    nspawn.remove(web)
+    nspawn.remove(web)
+    assert nspawn.console(web) == ""
+    assert night.on(db, "systemctl", "is-system-running") == "running"
+    nspawn.close()
+    assert night.left() == set()
+
+
+def test_a_program_of_this_machine_serves_the_servers(night: Night, tmp_path: Path) -> None:
+    """It has their network and no other, this machine's files and sockets, and is one process with who started it."""
+    nspawn = night.provisioner
+    machine = nspawn.create(night.order("web", agent=""))
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        talk = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
+        assert nspawn.run_inside([sys.executable, "-c", talk]).wait(10) == 0
+    assert nspawn.run_inside(["ip", "route", "get", "192.0.2.1"], stderr=subprocess.DEVNULL).wait(10) == 2
+    assert nspawn.run_inside(["sh", "-c", "test $(cut -d' ' -f1 /proc/self/stat) -lt 300; exit 7"]).wait(10) == 7
+
+    with nspawn.run_inside([sys.executable, "-c", LISTEN]) as server:
+        assert "from the controller" in night.on(machine, "python3", "-c", ASK)
+        assert server.wait(10) == 0
+    nspawn.close()
+
+
+def test_signals_reach_a_program_inside_and_it_never_outlives_its_starter(night: Night) -> None:
+    """SIGTERM is passed on and answered; SIGKILL takes it along; so does the end of the night."""
+    nspawn = night.provisioner
+    trapped = "trap 'exit 9' TERM; echo $$; while :; do sleep 0.1; done"
+    with nspawn.run_inside(["sh", "-c", trapped], stdout=subprocess.PIPE) as gentle:
+        assert gentle.stdout is not None
+        gentle.stdout.readline()
+        gentle.terminate()
+        assert gentle.wait(10) == 9
+    killed, closed = (nspawn.run_inside(["sleep", "1000"], stdout=subprocess.PIPE) for _ in range(2))
+    killed.kill()
+    assert killed.communicate(timeout=10) == (b"", None)  # the pipe's other end is gone: so is the program
+    nspawn.close()
+    assert closed.communicate(timeout=10) == (b"", None)
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ("#!/bin/sh\necho no such luck >&2\nexit 3\n", "the setup script failed with exit code 3:\nno such luck"),
+        ("#!/bin/sh\necho hangs\n(setsid sleep 1000 &)\nsleep 1000\n", "the setup script did not end in time:\nhangs"),
+        ("#!/bin/sh\napt-get install -qq no-such-package\n", "Unable to locate package no-such-package"),
+        ("no script\n", "the setup script failed with exit code"),
+    ],
+    ids=["fails", "hangs, and leaves a daemon", "wants what no mirror has", "is no program"],
+)
+def test_a_setup_script_that_goes_wrong_leaves_no_server(night: Night, setup: str, said: str) -> None:
+    """The message says which step it was and ends with its words, and all that was made for it is gone."""
+    with pytest.raises(ProvisionFailed) as failed:
+        night.provisioner.create(night.order("web", setup, agent=""))
+    assert said in failed.value.message
+    assert night.left() == set()
+
+
+def test_an_agent_that_is_no_package_is_said_in_apts_words(night: Night, tmp_path: Path) -> None:
+    """A file that is not there is a mistake of who configured it."""
+    broken = tmp_path / "agent.deb"
+    broken.write_bytes(b"nonsense")
+    with pytest.raises(ProvisionFailed, match=r"(?s)installing the agent failed.*clarion-agent.deb"):
+        night.provisioner.create(night.order("web", agent=str(broken)))
+    with pytest.raises(BadConfig, match="cannot be read"):
+        night.provisioner.create(night.order("web", agent=str(tmp_path / "absent.deb")))
+    assert night.left() == set()
+
+
+# -- without a root file system ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def workshop(folder: Path, limits: Limits) -> Iterator[Workshop]:
+    """Give a workshop of its own in `folder`."""
+    groups = Groups(f"clarion-night-test-{os.getpid()}")
+    island = Island()
+    try:
+        yield Workshop(island, folder, groups, limits)
+    finally:
+        island.close()
+        groups.remove()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder that takes 48 MB."""
+    disk = tmp_path / "small"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "small", disk], check=True)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_release_that_does_not_exist_is_said_in_apts_words(cache: Cache, tmp_path: Path) -> None:
+    """Nobody has to guess which of the mirrors, and why."""
+    with workshop(tmp_path, Limits()) as shop, pytest.raises(ProvisionFailed) as failed:
+        build(shop, Recipe("nosuchsuite", ("systemd",)), this_machines_apt(), tmp_path / "rootfs-1")
+    assert "mmdebstrap of nosuchsuite with systemd failed" in failed.value.message
+    assert "nosuchsuite Release" in failed.value.message
+
+
+def test_a_mirror_that_does_not_answer_is_said_in_apts_words(cache: Cache, tmp_path: Path) -> None:
+    """The address is in the message; and the next server of that recipe is not tried again."""
+    rootfs = RootFileSystems(tmp_path, Apt("bookworm", (("http://127.0.0.1:9/debian", "bookworm", "main"),), ()))
+    with workshop(tmp_path, Limits()) as shop:
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(ProvisionFailed, match=r"(?s)127\.0\.0\.1.*Connection refused"):
+                rootfs.of(None, shop)
+            seconds = time.monotonic() - began
+    assert seconds < 0.1
+
+
+def test_a_full_disk_inside_a_server_is_said_by_whoever_met_it(night: Night, small_disk: Path) -> None:
+    """The setup script's own words arrive, and this machine is as it was."""
+    machine = night.provisioner.create(night.order("web", agent=""))
+    rootfs = next(night.place.glob("acme-night/rootfs-1"))
+    fill = "#!/bin/sh\nexec dd if=/dev/zero of=/fill bs=1M\n"
+    with workshop(small_disk, Limits(floor=0)) as shop:
+        server = Container(shop, Network(shop.island), "full", 1)
+        server.lay(rootfs)
+        with pytest.raises(ProvisionFailed, match=r"(?s)setup script failed.*No space left on device"):
+            furnish(shop, server.site, night.order("full", fill, agent=""), is_apart=True)
+        server.take_away()
+    night.provisioner.remove(machine)
+
+
+def test_a_step_that_fills_the_disk_is_ended_before_it_is_full(cache: Cache, small_disk: Path) -> None:
+    """With its children; and no other step begins then."""
+    fill = f"(while :; do head -c 100000 /dev/zero >> {small_disk}/fill; sleep 0.001; done) & wait"
+    with workshop(small_disk, Limits(floor=16 << 20)) as shop:
+        with pytest.raises(ProvisionFailed, match="the filler filled the disk"):
+            shop.carry_out(Step("the filler", "1/fill", ("sh", "-c", fill), 60))
+        size = (small_disk / "fill").stat().st_size
+        with pytest.raises(ProvisionFailed, match="MB are free"):
+            shop.demand_room()
+        assert (small_disk / "fill").stat().st_size == size
+
+
+def test_two_clusters_have_their_nights_at_once(cache: Cache, tmp_path: Path) -> None:
+    """The same names and addresses, each on its island."""
+    provisioners = [NspawnProvisioner(name, "night", tmp_path) for name in ("acme", "other")]
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(_serve_once, provisioners))
+    assert said == [b"from the controller"] * 2
+    for each in provisioners:
+        assert each.sweep() == []
+    for each in provisioners:
+        each.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _serve_once(nspawn: NspawnProvisioner) -> bytes:
+    with nspawn.run_inside([sys.executable, "-c", LISTEN]) as server:
+        ask = nspawn.run_inside([sys.executable, "-c", ASK], stdout=subprocess.PIPE)
+        said: bytes = ask.communicate(timeout=30)[0]
+        server.wait(10)
+    return said.strip()
