@@ -3,8 +3,9 @@
 1. home       keys, their files, the metadata's expiry, disk space      home.py
 2. ports      what agents connect to                                    ports.py
 3. store      put, read, list, sign an address, delete one small object store.py
-4. sources    credentials and permissions, by asking each               sources.py
-5. fleet      clocks, versions and connections of the agents            fleet.py
+4. notices    secrets of channels and repositories                      notices.py
+5. sources    credentials and permissions, by asking each               sources.py
+6. fleet      clocks, versions and connections of the agents            fleet.py
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from clarion_controller.api.answers import Finding, Health, HostAnswer, SourceAn
 from clarion_controller.cluster import Cluster
 from clarion_controller.doctor.fleet import examine_fleet
 from clarion_controller.doctor.home import examine_home
+from clarion_controller.doctor.notices import examine_notices
 from clarion_controller.doctor.ports import examine_ports
 from clarion_controller.doctor.sources import examine_sources
 from clarion_controller.doctor.store import examine_store
@@ -48,6 +50,7 @@ async def examine(patient: Patient) -> list[Finding]:
         aside("home", lambda: examine_home(cluster)),
         aside("ports", lambda: examine_ports(cluster.at_start)),
         aside("store", lambda: examine_store(cluster.fleet.store, cluster.home)),
+        aside("notices", lambda: examine_notices(cluster.fleet, cluster.home)),
     ]
     findings = [finding for part in await asyncio.gather(*by_itself) for finding in part]
     for environment in sorted(cluster.fleet.environment):
