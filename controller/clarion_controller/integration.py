@@ -100,7 +100,7 @@ def source_of(integration: Integration, addresses: Iterable[str], home: Path) ->
 def clarion_toml(integration: Integration, addresses: Iterable[str]) -> str:
     """Return the clarion.toml whose health checks are those of an integration, one for each address."""
     head = _HEAD.format(
-        name=json.dumps(integration.name),
+        name=_string(integration.name),
         from_=integration.from_,
         to=integration.to,
         app=APP,
@@ -119,10 +119,15 @@ def _check(integration: Integration, address: str) -> str:
         lines = {"exec": shlex.join([f"./{PROGRAM}", address])}
     if integration.contains is not None:
         lines["contains"] = integration.contains
-    written = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in lines.items()]
+    written = [f"{key} = {_string(value)}" for key, value in lines.items()]
     if integration.status != 200:
         written.append(f"status = {integration.status}")
     return "\n".join(["[[health.check]]", *written, ""])
+
+
+def _string(text: str) -> str:
+    """Return `text` as TOML writes a string: as JSON does, but for one character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _read(path: Path) -> bytes:

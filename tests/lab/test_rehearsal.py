@@ -19,6 +19,7 @@ from tests.controller.live import Live, live, new_cluster
 
 from clarion_controller.api.answers import PlanRequest
 from clarion_controller.build import build
+from clarion_controller.initialise import add_environment
 from clarion_controller.provisioners.nspawn import PLACE
 from clarion_controller.publish import publish
 from clarion_protocol.documents import Running
@@ -155,6 +156,7 @@ def production(tmp_path: Path, cache: Cache) -> Iterator[Production]:
     """Yield a production: two apps that work in one environment; in the other the database has moved."""
     agent = next(debs.build(cache).glob("clarion-agent_*.deb"))
     cluster = new_cluster(tmp_path, FLEET.format(agent=agent))
+    add_environment(cluster.home, "empty")
     (cluster.home / "agent.toml").write_text(AGENT)
     (cluster.home / "setup").write_text(SETUP)
     with live(cluster.home) as controller:

@@ -102,7 +102,7 @@ def _judge(ground: Ground, integration: Integration, deployment: DeploymentAnswe
 def _why(reason: str, integration: Integration) -> str:
     """Return the part of a host's reason that says what a check found; all of it if something else failed."""
     _, _, found = reason.partition(f" within {integration.timeout}: ")
-    return found or reason
+    return found.partition("; back on ")[0] or reason
 
 
 def _check(ground: Ground, integration: Integration, result: Result, reason: str) -> Check:
