@@ -22,7 +22,7 @@ def only_one_night(folder: Path) -> Iterator[None]:
         Blocked: another run has it.
         HostError, NoSpace: the disk does not take the file.
     """
-    with disk_trouble(folder), _opened(folder / "lock") as file:
+    with _opened(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -30,14 +30,23 @@ def only_one_night(folder: Path) -> Iterator[None]:
             raise Blocked(
                 f"another nightly run is under way: {who}", hint="Wait for it, or stop it with 'kill' and its number."
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime())}\n")
-        file.flush()
+        _sign(file)
         yield
 
 
-def _opened(path: Path) -> IO[str]:
-    with suppress(FileExistsError):
-        write_new_file(path, [], 0o644)
-    # No link is followed: root opens this in a folder of the controller's user.
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+", encoding="utf-8")
+def _opened(folder: Path) -> IO[str]:
+    path = folder / "lock"
+    with disk_trouble(folder):
+        if not path.exists():
+            with suppress(FileExistsError):
+                write_new_file(path, [], 0o644)
+        # No link is followed: root opens this in a folder of the controller's user.
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+", encoding="utf-8")
+
+
+def _sign(file: IO[str]) -> None:
+    """Write who has the lock; a disk too full for that is no reason for no night."""
+    who = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime())}\n"
+    with suppress(OSError):
+        os.ftruncate(file.fileno(), 0)
+        os.pwrite(file.fileno(), who.encode(), 0)

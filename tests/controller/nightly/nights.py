@@ -9,7 +9,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -76,10 +76,15 @@ def write_wheel(folder: Path, version: str, says: str = "hello") -> None:
 
 
 @contextmanager
-def serving_folder(folder: Path) -> Iterator[str]:
-    """Serve a folder by HTTP on this machine and yield its address."""
+def serving_folder(folder: Path, gate: threading.Event) -> Iterator[str]:
+    """Serve a folder by HTTP on this machine while `gate` is open, and yield its address."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if gate.wait(60):
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    super().do_GET()
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -102,9 +107,13 @@ def git(folder: Path, *arguments: str) -> None:
 
 @dataclass(frozen=True)
 class Town:
-    """Everything that a night is about: a controller that serves, upstream's wheels, a git remote."""
+    """Everything that a night is about: a controller that serves, upstream's wheels, a git remote.
+
+    While `gate` is closed, upstream keeps whoever asks waiting.
+    """
 
     live: Live
+    gate: threading.Event
     wheels: Path
     source: Path
     remote: Path
@@ -153,14 +162,17 @@ def town(folder: Path) -> Iterator[Town]:
     git(folder, "init", "-q", "--bare", str(remote))
     git(source, "init", "-q")
     cluster = new_cluster(folder, FLEET.format(url=remote))
-    with serving_folder(wheels) as address, live(cluster.home) as controller:
+    gate = threading.Event()
+    gate.set()
+    with serving_folder(wheels, gate) as address, live(cluster.home) as controller:
         (source / "clarion.toml").write_text(APP_TOML.format(python=sys.executable, wheels=address))
         (source / "check.py").write_text(CHECK)
-        town = Town(controller, wheels, source, remote)
+        town = Town(controller, gate, wheels, source, remote)
         town.release("1.0.0")
         controller.enrol("web-1")
         town.deploy("1.0.0")
         yield town
+        gate.set()
 
 
 def check_in(report: Report, name: str) -> Check:
