@@ -15,11 +15,9 @@ from msgspec.structs import replace
 
 from clarion_controller.explain import listed
 from clarion_controller.notice import Kind, Notice, Severity
+from clarion_controller.notifying.moment import MOMENT
 from clarion_controller.notifying.wording import counted, worded
 from clarion_controller.state.events import AgentBack, AgentLost, AnyEvent, HostRemoved, HostRevoked
-from clarion_protocol.wire import HEARTBEAT_REPORT_S
-
-MOMENT = HEARTBEAT_REPORT_S
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,7 +68,8 @@ def caught_up(walked: Walked, incident: Incident | None) -> Notice:
     names = sorted(walked.caught_up)
     is_done = walked.status is DeploymentStatus.DEGRADED
     still = sorted([*walked.behind.values(), *(walked.absent if is_done else ())])
-    where = f"runs {walked.version}" if is_done else f"went back from {walked.version}"
+    runs = "runs" if len(names) == 1 else "run"
+    where = f"{runs} {walked.version}" if is_done else f"went back from {walked.version}"
     who = names[0] if len(names) == 1 else counted(len(names), "host")
     rest = f"; still behind: {listed(still)}" if still else "; nobody is behind any more"
     return _notice(

@@ -37,13 +37,13 @@ def fold(known: Known, seq: int, event: AnyEvent, context: Context) -> tuple[Kno
 
 def settle(known: Known, now: float) -> tuple[Known, list[Notice]]:
     """Return the same with everything told that is due now, in the order in which it became due."""
-    moment = due(known)
-    if moment is None or now < moment:
-        return known, []
-    of_deployments, stragglers = deployments.settle(known.deployments, now)
-    lost, of_agents = agents.settle(known.agents, now)
-    notices = sorted([*stragglers, *of_agents], key=lambda notice: notice.at)
-    return replace(known, deployments=of_deployments, agents=lost), notices
+    notices: list[Notice] = []
+    while (moment := due(known)) is not None and moment <= now:
+        of_deployments, of_them = deployments.settle(known.deployments, moment)
+        lost, of_agents = agents.settle(known.agents, moment)
+        known = replace(known, deployments=of_deployments, agents=lost)
+        notices += [*of_them, *of_agents]
+    return known, notices
 
 
 def due(known: Known) -> float | None:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from clarion_controller.notifying.context import Context
+from clarion_controller.notifying.moment import BREATH, MOMENT
 from clarion_controller.state.events import (
     AbsentGone,
     AnyEvent,
@@ -33,6 +34,14 @@ class Told(NamedTuple):
 
     seq: int
     at: float
+
+
+class Halt(msgspec.Struct, frozen=True):
+    """A deployment was halted, which is not told yet: the event's number, its time, the reason."""
+
+    seq: int
+    at: float
+    reason: str
 
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +73,15 @@ class Walked(msgspec.Struct, frozen=True, kw_only=True):
     caught_up: tuple[str, ...] = ()
     caught_seq: int = 0
     caught_at: float = 0.0
+    halt: Halt | None = None
+
+    @property
+    def due(self) -> float | None:
+        """When the next notice about it is due though nothing happens."""
+        moments = [self.caught_at + MOMENT] if self.caught_up else []
+        if self.halt:
+            moments.append(self.halt.at + BREATH)
+        return min(moments, default=None)
 
     @property
     def stream(self) -> str:
