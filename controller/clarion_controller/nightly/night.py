@@ -1,4 +1,4 @@
-"""One night while it runs: where, for which cluster, what is in force there, and how much time is left."""
+"""One night while it runs: where, for which cluster, what is in force there, and until when it lasts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Night:
     """What every step of a night is given; `controller` is production's, which is only asked.
 
     `run` marks everything that is made tonight, and `cluster` whose it is. `work` is a folder of this night alone, gone
-    after it. `began` is in UTC seconds, `deadline` on the monotonic clock. `log` takes lines that say what is done now.
+    after it. `began` is in UTC seconds. At `deadline`, on the monotonic clock, `NightOver` is raised in the main thread;
+    whatever waits waits no longer. `log` takes lines that say what is done now.
     """
 
     home: Path
@@ -38,20 +39,6 @@ class Night:
     work: Path
     in_force: tuple[InForce, ...]
     log: Callable[[str], None]
-
-    @property
-    def date(self) -> str:
-        """What this night is called: its date in UTC."""
-        return date_of(self.began)
-
-    @property
-    def left(self) -> float:
-        """Seconds until the deadline; whatever waits waits no longer. Then `NightOver` is raised in the main thread."""
-        return max(self.deadline - time.monotonic(), 0.0)
-
-    def go_on(self) -> bool:
-        """Return whether there is time left."""
-        return self.left > 0
 
     def wanted_in(self, environment: str) -> list[InForce]:
         """Return what is in force in an environment, by app."""
