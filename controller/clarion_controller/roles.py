@@ -150,6 +150,12 @@ def role_problems(fleet: Fleet) -> Problems:
 
 
 def _integration_problems(fleet: Fleet, integration: Integration, where: tuple[str, ...]) -> Problems:
+    if integration.name in [each.name for each in fleet.integration[: int(where[1])]]:
+        yield f"there is already a {integration.name!r}", (*where, "name")
+    if integration.timeout <= 0:
+        yield "nothing answers in no time", (*where, "timeout")
+    if integration.exec is not None and not _is_program(integration.exec):
+        yield "name a program inside the home, but not in keys, secrets or state", (*where, "exec")
     for key, name in (("from", integration.from_), ("to", integration.to)):
         if name not in fleet.role:
             yield f"there is no role {name!r}", (*where, key)
@@ -164,3 +170,9 @@ def _integration_problems(fleet: Fleet, integration: Integration, where: tuple[s
         yield 'a port and a path, such as "8080/health"', (*where, "http")
     if integration.http is None and (integration.contains is not None or integration.status != 200):
         yield "status and contains belong to http", where
+
+
+def _is_program(path: str) -> bool:
+    """Return whether a file may be handed to hosts: what is secret must not get there by a slip."""
+    parts = path.split("/")
+    return parts[0] not in ("", "keys", "secrets", "state") and not {".", ".."} & set(parts)

@@ -135,6 +135,23 @@ environments = ["production"]
 """
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        pytest.param("only there", "everywhere", r"integration\.1\.name: there is already a 'everywhere'", id="twice"),
+        pytest.param("tcp = 1", 'tcp = 1\ntimeout = "0s"', r"integration\.0\.timeout: nothing", id="no time"),
+        pytest.param("tcp = 1", 'exec = "keys/deployer.key"', r"exec: name a program inside the home", id="a key"),
+        pytest.param("tcp = 1", 'exec = "./keys/root.key"', r"exec: name a program inside the home", id="a hidden one"),
+        pytest.param("tcp = 1", 'exec = "checks/../keys/root.key"', r"exec: name a program inside", id="a detour"),
+        pytest.param("tcp = 1", 'exec = "/etc/shadow"', r"exec: name a program inside the home", id="outside"),
+    ],
+)
+def test_what_cannot_be_checked_is_found_when_fleet_toml_is_read(old: str, new: str, problem: str) -> None:
+    """Names are told apart by a night, and no slip hands a secret of this machine to hosts."""
+    with pytest.raises(BadConfig, match=problem):
+        parse_fleet(ROLES.replace(old, new))
+
+
 def test_an_integration_applies_where_both_roles_are_or_where_it_says_so() -> None:
     """Naming environments narrows it down, and lets it be where a night makes no such servers."""
     fleet = parse_fleet(ROLES)

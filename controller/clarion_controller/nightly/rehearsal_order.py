@@ -9,6 +9,7 @@ from clarion_controller.api.answers import DeploymentAnswer, HostProgress, PlanR
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.follow import follow
 from clarion_controller.cli.ordering import plan
+from clarion_protocol.documents import Plan
 from clarion_protocol.keys import SigningKey
 from clarion_protocol.words import HostStatus, Strategy
 
@@ -45,19 +46,22 @@ def begin(orderer: Orderer, wish: Wish) -> DeploymentAnswer:
         environment=orderer.environment,
         version=wish.version,
         hosts=list(wish.hosts),
+        plan=_at_once(wish.max_failures),
         reason=wish.reason,
         actor=orderer.actor,
     )
-    overrides: dict[str, object] = {
-        "type": Strategy.ALL_AT_ONCE,
-        "max_parallel": "100%",
-        "max_failures": wish.max_failures,
-        "max_unreachable": "100%",
-        "auto_rollback": False,
-        "bake_time": 0.0,
-    }
-    answer = plan(orderer.controller, request, overrides)
+    answer = plan(orderer.controller, request, {})
     return orderer.controller.order(answer.deployment.sealed(orderer.key))
+
+
+def _at_once(max_failures: int) -> Plan:
+    return Plan(
+        type=Strategy.ALL_AT_ONCE,
+        max_parallel="100%",
+        max_failures=max_failures,
+        max_unreachable="100%",
+        auto_rollback=False,
+    )
 
 
 def finish(orderer: Orderer, deployment: DeploymentAnswer, timeout: float) -> DeploymentAnswer:

@@ -25,8 +25,10 @@ from clarion_controller.initialise import cluster_id
 from clarion_controller.integration import APP
 from clarion_controller.nightly.ending import NightOver
 from clarion_controller.nightly.night import InForce, Night
+from clarion_controller.nightly.rehearsal_cluster import Address
 from clarion_controller.nightly.rehearse import rehearse
 from clarion_controller.nightly.report import Check, Result
+from clarion_controller.nightly.servers_place import place_for
 from clarion_controller.publish import publish
 
 FLEET = """
@@ -311,3 +313,44 @@ def test_the_controller_of_a_rehearsal_ends_with_a_night_that_is_killed(stage: S
         (controller,) = psutil.Process(night.pid).children()
         night.kill()
     controller.wait(20)
+
+
+CLOUD = """
+[nightly]
+{nightly}
+[environment.production]
+roles = ["web", "db"]
+[role.web]
+aws = {{ region = "eu-west-1", image = "ami-1", instance_type = "t3.micro" }}
+[role.db]
+{db}
+"""
+
+
+@pytest.mark.parametrize(
+    ("nightly", "db", "reason"),
+    [
+        pytest.param('address = "10.0.0.1"', "nspawn = {}", "do not reach each other", id="containers and a cloud"),
+        pytest.param(
+            "", 'aws = { region = "a", image = "b", instance_type = "c" }', "cannot find this", id="no address"
+        ),
+    ],
+)
+def test_a_place_that_cannot_be_is_said_of_every_server(stage: Stage, nightly: str, db: str, reason: str) -> None:
+    """Before anything is made."""
+    night = replace(stage.night, fleet=parse_fleet(CLOUD.format(nightly=nightly, db=db)))
+    checks = rehearse(night, "production")
+    assert [check.result for check in checks] == [Result.BROKEN] * 2
+    assert all(reason in check.reason for check in checks)
+
+
+def test_servers_of_a_cloud_come_to_the_address_that_fleet_toml_names(stage: Stage) -> None:
+    """Four ports of this machine, on every interface; the controller runs here."""
+    fleet = CLOUD.format(
+        nightly='address = "10.0.0.1"\nport = 7500', db='aws = { region = "a", image = "b", instance_type = "c" }'
+    )
+    night = replace(stage.night, fleet=parse_fleet(fleet))
+    with place_for(night, "production") as place:
+        assert place.address == Address("10.0.0.1", "0.0.0.0", 7500)
+        with place.start(["true"]) as process:
+            assert process.wait(10) == 0
