@@ -18,7 +18,7 @@ from clarion_protocol.errors import BadConfig
 
 
 def examine_notices(fleet: Fleet, home: Path) -> Iterator[Finding]:
-    """Yield what is not well with the channels and repositories of fleet.toml; one sentence if all are, and none if nobody is told anything."""
+    """Yield what is not well with channels and repositories; one sentence if all are, none if there are none."""
     found = [*_channels(fleet, home), *_repositories(fleet, home)]
     yield from found
     if not found and (fleet.notify or fleet.repository):

@@ -14,7 +14,7 @@ from clarion_protocol.words import DeploymentStatus
 
 VERSIONS = 200  # of each app are remembered, the newest
 
-_BUILDS = {BuildStatus.SUCCEEDED: Outcome.SUCCESS, BuildStatus.FAILED: Outcome.FAILURE}
+_BUILDS = {BuildStatus.SUCCEEDED.value: Outcome.SUCCESS, BuildStatus.FAILED.value: Outcome.FAILURE}
 _DEPLOYMENTS = {
     DeploymentStatus.SUCCEEDED: Outcome.SUCCESS,
     DeploymentStatus.DEGRADED: Outcome.SUCCESS,
@@ -65,7 +65,7 @@ def _after_build(state: ForgeState, event: BuildStarted | BuildFinished) -> Forg
 def _of_build(seq: int, event: BuildStarted | BuildFinished) -> ForgeReport:
     outcome, description = Outcome.PENDING, f"build {event.build} is running"
     if isinstance(event, BuildFinished):
-        outcome = _BUILDS.get(BuildStatus(event.status), Outcome.ERROR)
+        outcome = _BUILDS.get(event.status, Outcome.ERROR)
         made = f"{event.app} {event.version} is published" if outcome is Outcome.SUCCESS else event.status
         description = event.reason or made
     return ForgeReport(

@@ -31,7 +31,7 @@ Refused = dict[str, tuple[int, bytes]]  # address: what the server said
 class EmailNotifier:
     """One server, and who gets mail through it."""
 
-    to: Email
+    settings: Email
     password: str = field(repr=False)
     cluster: str
     patience: float = PATIENCE
@@ -43,20 +43,20 @@ class EmailNotifier:
             Undelivered: the server did not take it, or not for all recipients.
         """
         with _as_undelivered(self):
-            refused = self._submit(mail_of(notice, self.to, self.cluster))
+            refused = self._submit(mail_of(notice, self.settings, self.cluster))
         if refused:
             raise self._refusal(refused)
 
     def _submit(self, mail: EmailMessage) -> Refused:
         """Return who was refused, and why; the others have it."""
         with (
-            line_to(self.to.host, self.to.port, self.patience) as plain,
+            line_to(self.settings.host, self.settings.port, self.patience) as plain,
             self._secured(plain) as sock,
-            closing(SmtpOnLine(sock, self.to.host)) as smtp,
+            closing(SmtpOnLine(sock, self.settings.host)) as smtp,
         ):
             self._sign_in(smtp)
             try:
-                return smtp.send_message(mail, self.to.sender, self.to.to)
+                return smtp.send_message(mail, self.settings.sender, self.settings.to)
             except smtplib.SMTPRecipientsRefused as error:
                 return error.recipients
             finally:
@@ -65,39 +65,39 @@ class EmailNotifier:
                     smtp.quit()
 
     def _secured(self, plain: socket.socket) -> socket.socket:
-        if self.to.security != "tls":
+        if self.settings.security != "tls":
             return plain
-        return ssl.create_default_context().wrap_socket(plain, server_hostname=self.to.host)
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=self.settings.host)
 
     def _sign_in(self, smtp: smtplib.SMTP) -> None:
-        if self.to.security == "starttls":
+        if self.settings.security == "starttls":
             smtp.starttls(context=ssl.create_default_context())
-        if not self.to.user:
+        if not self.settings.user:
             return
-        if self.to.security == "none" and not is_loopback(self.to.host):
-            reason = f'{self.to.host} is to be told a password in the clear: set security to "starttls" or "tls"'
+        if self.settings.security == "none" and not is_loopback(self.settings.host):
+            reason = f'{self.settings.host} is to be told a password in the clear: set security to "starttls" or "tls"'
             raise Undelivered(reason, is_final=True)
-        smtp.login(self.to.user, self.password)
+        smtp.login(self.settings.user, self.password)
 
     def _refusal(self, refused: Refused) -> Undelivered:
         said = "; ".join(f"{address} ({code} {_shown(why)})" for address, (code, why) in refused.items())
-        if len(refused) < len(set(self.to.to)):
-            return Undelivered(line(f"{self.to.host} refuses {said}; the others have it", 500), is_final=True)
+        if len(refused) < len(set(self.settings.to)):
+            return Undelivered(line(f"{self.settings.host} refuses {said}; the others have it", 500), is_final=True)
         is_final = all(code >= 500 for code, _ in refused.values())
-        return Undelivered(line(f"{self.to.host} refuses {said}", 500), is_final=is_final)
+        return Undelivered(line(f"{self.settings.host} refuses {said}", 500), is_final=is_final)
 
 
-def mail_of(notice: Notice, to: Email, cluster: str) -> EmailMessage:
+def mail_of(notice: Notice, settings: Email, cluster: str) -> EmailMessage:
     """Return the notice as a mail."""
     mail = EmailMessage(policy=POLICY)
     urgency = "resolved" if notice.resolves else notice.severity.value
     # What looks encoded is not to be decoded, into whatever it may hold (RFC 2047).
     mail["Subject"] = line(f"[{cluster}] {urgency.upper()}: {notice.title}", 200).replace("=?", "= ?")
-    mail["From"] = f"Clarion <{to.sender}>"
-    mail["To"] = ", ".join(to.to)
+    mail["From"] = f"Clarion <{settings.sender}>"
+    mail["To"] = ", ".join(settings.to)
     mail["Date"] = formatdate()
-    mail["Message-ID"] = _id(f"notice/{cluster}/{notice.id}", to.sender)
-    thread = _id(f"incident/{cluster}/{notice.incident}", to.sender)
+    mail["Message-ID"] = _id(f"notice/{cluster}/{notice.id}", settings.sender)
+    thread = _id(f"incident/{cluster}/{notice.incident}", settings.sender)
     mail["In-Reply-To"] = mail["References"] = thread
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     mail["X-Clarion-Kind"] = notice.kind.value
@@ -113,15 +113,15 @@ def _id(what: str, sender: str) -> str:
 
 
 @contextmanager
-def _as_undelivered(to: EmailNotifier) -> Iterator[None]:
-    host = to.to.host
+def _as_undelivered(notifier: EmailNotifier) -> Iterator[None]:
+    host = notifier.settings.host
     try:
         yield
     except smtplib.SMTPResponseException as error:
-        said = line(blotted(_shown(error.smtp_error), (to.password,)), 200)
+        said = line(blotted(_shown(error.smtp_error), (notifier.password,)), 200)
         raise Undelivered(f"{host} answers {error.smtp_code} {said}", is_final=error.smtp_code >= 500) from error
     except TookTooLong as error:
-        raise Undelivered(f"{host} did not take it within {to.patience:.0f} s") from error
+        raise Undelivered(f"{host} did not take it within {notifier.patience:.0f} s") from error
     except smtplib.SMTPNotSupportedError as error:
         raise Undelivered(f"{host} does not offer what fleet.toml asks for, nothing was sent: {error}") from error
     except (OSError, smtplib.SMTPException, ValueError) as error:

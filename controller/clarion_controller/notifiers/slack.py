@@ -6,6 +6,7 @@ and after escaping; `verbatim` keeps Slack from making mentions and links of wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,7 @@ class SlackNotifier:
 def message_of(notice: Notice) -> dict[str, Any]:
     """Return the notice as a message; `text` is what a notification on a phone shows."""
     title, reason = line(notice.title, HEADER) or notice.kind.value, line(notice.reason, SECTION)
-    header = {"type": "plain_text", "text": fitting(f"{sign(notice)} {title}", HEADER), "emoji": True}
+    header = {"type": "plain_text", "text": _fitting(f"{sign(notice)} {title}", HEADER), "emoji": True}
     blocks: list[dict[str, Any]] = [{"type": "header", "text": header}]
     if reason:
         blocks.append({"type": "section", "text": _mrkdwn(escaped(reason, SECTION))})
@@ -76,24 +77,19 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 
 def escaped(text: str, most: int) -> str:
     """Return `text` so that none of it means anything to Slack, cut between characters to fit."""
-    whole = "".join(_ESCAPES.get(each, each) for each in text)
-    if _length(whole) <= most:
-        return whole
-    kept, left = "", most - 1
-    for each in text:
-        spelled = _ESCAPES.get(each, each)
-        left -= _length(spelled)
+    return _fitting([_ESCAPES.get(each, each) for each in text], most)
+
+
+def _fitting(pieces: Sequence[str], most: int) -> str:
+    if sum(map(_length, pieces)) <= most:
+        return "".join(pieces)
+    kept, left = [], most - len(CUT)
+    for piece in pieces:
+        left -= _length(piece)
         if left < 0:
             break
-        kept += spelled
-    return kept + CUT
-
-
-def fitting(text: str, most: int) -> str:
-    """Return plain text cut to fit."""
-    while _length(text) > most:
-        text = text[: most - 1 - (_length(text[:most]) - len(text[:most]))].rstrip(CUT) + CUT
-    return text
+        kept.append(piece)
+    return "".join(kept) + CUT
 
 
 def _length(text: str) -> int:

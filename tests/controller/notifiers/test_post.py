@@ -109,6 +109,21 @@ def test_all_of_it_ends_in_time(behaviour: Behaviour) -> None:
     assert time.monotonic() - begun < 5
 
 
+def test_a_name_that_cannot_be_looked_up_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the resolver does meanwhile."""
+
+    def hanging(*_: object, **__: object) -> None:
+        time.sleep(1.5)
+        raise OSError("too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    begun = time.monotonic()
+    with pytest.raises(Undelivered, match="did not answer within"):
+        ask(Call("https://hooks.example.net"), 0.3)
+    assert time.monotonic() - begun < 1.2
+    time.sleep(1.5)  # what is left over of it must not complain
+
+
 def test_an_endless_answer_is_read_to_a_bound() -> None:
     """3 GB are announced; what is read of them is what can be of use."""
     with listening(endless) as listener:
