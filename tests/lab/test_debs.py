@@ -16,6 +16,7 @@ UNITS = {
     "clarion-agent.service": "clarion-agent",
     "clarion-agent-join.service": "clarion-agent",
     "clarion-controller.service": "clarion",
+    "clarion-builder.service": "clarion",
 }
 
 

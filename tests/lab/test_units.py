@@ -95,6 +95,7 @@ def test_root_outside_the_unit_could_do_all_of_that(lab: Lab, cache: Cache) -> N
         ("clarion-agent", "clarion-agent-join.service"),
         ("clarion-agent", "clarion-test@0.service"),
         ("clarion", "clarion-controller.service"),
+        ("clarion", "clarion-builder.service"),
     ],
 )
 def test_systemd_has_nothing_to_say_about_a_unit(lab: Lab, cache: Cache, package: str, unit: str) -> None:
