@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from clarion_controller.nightly.contents import Contents
 from clarion_controller.nightly.dependencies import dependencies_of, moved
@@ -54,8 +55,8 @@ def difference(published: Manifest, rebuilt: Manifest) -> Difference:
     """Return what differs between the entries of two packages."""
     before, after = _entries(published), _entries(rebuilt)
     return Difference(
-        added=tuple(sorted(after.keys() - before.keys())),
-        removed=tuple(sorted(before.keys() - after.keys())),
+        added=_leaves(after.keys() - before.keys()),
+        removed=_leaves(before.keys() - after.keys()),
         changed=tuple(sorted(path for path in after.keys() & before.keys() if after[path] != before[path])),
         is_packed_alike=published.archive.sha256 == rebuilt.archive.sha256,
     )
@@ -78,6 +79,12 @@ def compare(published: Contents, rebuilt: Contents, is_source: Callable[[str], b
 
 def _entries(manifest: Manifest) -> dict[str, tuple[str, str]]:
     return {entry.path: _said_of(entry) for entry in manifest.entries}
+
+
+def _leaves(paths: Set[str]) -> tuple[str, ...]:
+    """Return the paths in order, without folders of which something inside is named anyway."""
+    above = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    return tuple(sorted(paths - above))
 
 
 def _said_of(entry: Entry) -> tuple[str, str]:

@@ -105,6 +105,12 @@ def test_the_list_of_files_is_bounded(tmp_path: Path) -> None:
     assert findings == (*(f"changed: f{n:03}" for n in range(SHOWN)), "changed: and 90 more")
 
 
+def test_a_folder_is_named_only_where_nothing_in_it_is(tmp_path: Path) -> None:
+    """Added files say as much."""
+    before, after = packed(tmp_path / "a", {"x": b"x"}), packed(tmp_path / "b", {"x": b"x", "new/deep/file": b"1"})
+    assert compare(before, after, lambda _: False).findings == ("added: new/deep/file",)
+
+
 def test_a_published_package_that_was_changed_is_not_believed(tmp_path: Path) -> None:
     """What is read of it is checked against its manifest."""
     contents = packed(tmp_path, {"node_modules/ms/package.json": b'{"version": "2.0.0"}'})
