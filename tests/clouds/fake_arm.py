@@ -1,10 +1,11 @@
-"""A double of Azure Resource Manager: the one address that asks Resource Graph, over HTTP or TLS on loopback.
+"""A double of Azure Resource Manager: what asks Resource Graph, and what makes machines, over HTTP or TLS on loopback.
 
 - Requests are checked strictly: address, api-version, content type, every key of the body.
 - Queries are really run over `tables` (see fake_kql.py); what the caller may not read is left
   out without a word, as the real one does.
 - Without an order that is unique, rows come in another order on every page.
 - `failures` are answered first, one a request.
+- What makes and deletes machines and network interfaces is in arm_making.py.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid5
 
+from tests.clouds.arm_making import Making, Said
 from tests.clouds.fake_kql import BadQuery, Row, Table, query
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class FakeArm:
         self.tables: dict[str, list[Row]] = {"Resources": [], "ComputeResources": [], "ResourceContainers": []}
         self.readable = {SUBSCRIPTION}
         self.failures: deque[Failure] = deque()
+        self.making = Making(SUBSCRIPTION)
         self.asked: list[Asked] = []
         self.page = page
         self.between_pages: Callable[[], object] | None = None
@@ -161,8 +164,22 @@ class _Port(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     timeout = 30
 
+    def do_GET(self) -> None:
+        arm: FakeArm = self.server.arm  # type: ignore[attr-defined]
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        said = arm.making.answer(Said(self.command, self.path, body, dict(self.headers)), arm.url)
+        if said is None:
+            self.close_connection = True
+            return
+        status, content, headers = said
+        self._send(status, content if isinstance(content, bytes) else json.dumps(content).encode(), headers)
+
+    do_PUT = do_DELETE = do_GET  # noqa: N815 (the server's spelling)
+
     def do_POST(self) -> None:
         arm: FakeArm = self.server.arm  # type: ignore[attr-defined]
+        if urlsplit(self.path).path != PATH:
+            return self.do_GET()
         try:
             asked = _read(self, self.rfile.read(int(self.headers["Content-Length"])))
             arm.asked.append(asked)

@@ -34,13 +34,10 @@ def open_client(endpoint: str, limits: Limits) -> Iterator[Any]:
     Raises:
         BadConfig: the SDK is not installed, or the endpoint is no address.
     """
-    url = (endpoint or PUBLIC).rstrip("/")
-    address = urlsplit(url)
-    if address.scheme not in {"http", "https"} or not address.hostname:
-        raise BadConfig(f"endpoint {endpoint!r} is no address", hint=f'Write it as "{PUBLIC}".')
+    url = address_of(endpoint)
     with ExitStack() as opened:
         try:
-            access = _signed_in(opened, url, limits) if address.scheme == "https" else _anonymous()
+            access = signed_in(opened, url, limits) if url.startswith("https:") else _anonymous()
             client = opened.enter_context(_client(url, limits, access))
         except ImportError as error:
             raise BadConfig(
@@ -48,6 +45,19 @@ def open_client(endpoint: str, limits: Limits) -> Iterator[Any]:
                 hint="Install it where the controller runs: pip install 'clarion[azure]'",
             ) from error
         yield client
+
+
+def address_of(endpoint: str) -> str:
+    """Return where Azure Resource Manager is: at the endpoint, else in the public cloud.
+
+    Raises:
+        BadConfig: the endpoint is no address.
+    """
+    url = (endpoint or PUBLIC).rstrip("/")
+    address = urlsplit(url)
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise BadConfig(f"endpoint {endpoint!r} is no address", hint=f'Write it as "{PUBLIC}".')
+    return url
 
 
 def _client(url: str, limits: Limits, access: dict[str, Any]) -> Any:
@@ -70,7 +80,7 @@ def _anonymous() -> dict[str, Any]:
     return {"credential": AzureKeyCredential("none"), "authentication_policy": SansIOHTTPPolicy()}
 
 
-def _signed_in(opened: ExitStack, url: str, limits: Limits) -> dict[str, Any]:
+def signed_in(opened: ExitStack, url: str, limits: Limits) -> dict[str, Any]:
     """Return the credentials for the cloud at `url`; they are closed with `opened`."""
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 

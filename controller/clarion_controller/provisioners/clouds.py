@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 from clarion_controller.provisioners.aws import AwsProvisioner
 from clarion_controller.provisioners.aws import removal as aws_removal
+from clarion_controller.provisioners.azure import AzureProvisioner
+from clarion_controller.provisioners.azure import removal as azure_removal
 from clarion_controller.provisioners.gcp import GcpProvisioner
 from clarion_controller.provisioners.gcp import removal as gcp_removal
 from clarion_controller.provisioners.provisioner import Machine, Provisioner
@@ -21,6 +23,8 @@ def in_cloud(role: Role, cluster: str, alive: Collection[str] = frozenset()) -> 
         return AwsProvisioner(role.aws, cluster, alive)
     if role.gcp:
         return GcpProvisioner(role.gcp, cluster, alive)
+    if role.azure:
+        return AzureProvisioner(role.azure, cluster, alive)
     return None
 
 
@@ -30,4 +34,6 @@ def removal(role: Role, machine: Machine) -> str:
         return aws_removal(role.aws, machine)
     if role.gcp:
         return gcp_removal(role.gcp, machine)
-    return f"machinectl terminate {machine.name} && machinectl remove {machine.name}"
+    if role.azure:
+        return azure_removal(role.azure, machine)
+    return f"systemctl disable --now systemd-nspawn@{machine.name} && machinectl remove {machine.name}"

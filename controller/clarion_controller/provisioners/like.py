@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clarion_controller.fleet import HostSource
 from clarion_controller.provisioners.aws_like import aws_like
+from clarion_controller.provisioners.azure_like import azure_like
 from clarion_controller.provisioners.gcp_like import gcp_like
 from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig
@@ -38,4 +39,7 @@ def _copy(source: HostSource, instance: str, zone: str) -> Role | None:
     if source.gcp and instance.startswith("gcp:"):
         gcp = gcp_like(source.gcp, instance, zone)
         return Role(gcp=gcp) if gcp else None
+    if source.azure and instance.startswith("azure:"):
+        azure = azure_like(source.azure, instance)
+        return Role(azure=azure) if azure else None
     return None

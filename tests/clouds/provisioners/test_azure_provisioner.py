@@ -1,0 +1,288 @@
+"""Servers on Azure: the pipeline of Azure's own SDK, answered by a double of Resource Manager that checks strictly."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.clouds.arm_making import Answer, Json, refusal
+from tests.clouds.fake_arm import SUBSCRIPTION, FakeArm
+from tests.clouds.provisioners.orders import CLUSTER, NIGHT, OTHER, TOKEN, an_order
+from tests.effort import examples
+
+from clarion_controller.fleet import Azure
+from clarion_controller.provisioners.azure import AzureProvisioner
+from clarion_controller.provisioners.azure_arm import Patience
+from clarion_controller.provisioners.azure_like import azure_like
+from clarion_controller.provisioners.provisioner import Machine
+from clarion_controller.roles import AzureServer
+from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
+
+pytest.importorskip("azure.core", reason="needs azure-core: pip install 'clarion[azure]'")
+HASTE = Patience(run=2, end=2, again=0.3, answer=2, pause=0.02)
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/prod"
+SUBNET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/main/subnets/web"
+ROLE = {
+    "subscription": SUBSCRIPTION,
+    "resource_group": "prod",
+    "location": "westeurope",
+    "image": "Debian:debian-12:12-gen2:latest",
+    "size": "Standard_D2s_v5",
+    "subnet": SUBNET,
+    "admin_ssh_key": "ssh-ed25519 AAAA ops",
+}
+
+
+@pytest.fixture
+def arm() -> Iterator[FakeArm]:
+    """Run a Resource Manager, and hold us to its ways."""
+    with FakeArm() as cloud:
+        yield cloud
+    assert cloud.making.complaints == []
+
+
+def provisioner(arm: FakeArm, *alive: str, **server: Any) -> AzureProvisioner:
+    """Return what makes servers there."""
+    return AzureProvisioner(AzureServer(**{**ROLE, "endpoint": arm.url, **server}), CLUSTER, frozenset(alive), HASTE)
+
+
+def machines(arm: FakeArm) -> list[Json]:
+    """Return the machines that there are."""
+    return arm.making.of("virtualMachines")
+
+
+def test_a_server_is_made_as_its_role_says(arm: FakeArm) -> None:
+    """Image, size, subnet, key and tags are the role's; disk and interface go with the machine."""
+    tags = {"role": "web", "clarion-cluster": OTHER}
+    machine = provisioner(arm, tags=tags).create(an_order())
+    [made], [card] = machines(arm), arm.making.of("networkInterfaces")
+    properties = made["properties"]
+    assert machine == Machine("web-9", f"azure:{properties['vmId'].lower()}", "10.1.0.4")
+    assert (made["name"], made["location"]) == ("web-9", "westeurope")
+    assert properties["storageProfile"]["imageReference"]["sku"] == "12-gen2"
+    assert properties["storageProfile"]["osDisk"]["deleteOption"] == "Delete"
+    [taken] = properties["networkProfile"]["networkInterfaces"]
+    assert taken == {"id": card["id"], "properties": {"primary": True, "deleteOption": "Delete"}}
+    assert card["properties"]["ipConfigurations"][0]["properties"]["subnet"] == {"id": SUBNET}
+    assert TOKEN.encode() in base64.b64decode(properties["osProfile"]["customData"])
+    assert made["tags"].pop("clarion-attempt")
+    assert made["tags"] == {"role": "web", "clarion-cluster": CLUSTER}
+
+
+def test_one_delete_removes_machine_disk_and_interface_and_being_gone_is_fine(arm: FakeArm) -> None:
+    """Removing twice, and removing what never was, change nothing."""
+    machine = provisioner(arm).create(an_order())
+    for _ in range(2):
+        provisioner(arm).remove(machine)
+        assert arm.making.resources == {}
+
+
+def test_a_machine_that_has_the_name_by_now_is_another(arm: FakeArm) -> None:
+    """What is removed is told by its number, never by its name."""
+    gone = provisioner(arm).create(an_order())
+    provisioner(arm).remove(gone)
+    provisioner(arm).create(an_order())
+    machines(arm)[0]["properties"]["vmId"] = "00000000-0000-0000-0000-000000000007"
+    provisioner(arm).remove(gone)
+    assert len(machines(arm)) == 1
+
+
+def test_what_another_made_is_not_removed(arm: FakeArm) -> None:
+    """The error says how a person would."""
+    machine = provisioner(arm).create(an_order())
+    with pytest.raises(CloudRefused, match="was not made by this cluster") as caught:
+        replace(provisioner(arm), cluster=OTHER).remove(machine)
+    assert f"az vm delete --subscription {SUBSCRIPTION} --resource-group prod --name web-9" in str(caught.value)
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_put(arm: FakeArm) -> None:
+    """To put a machine of that name would change the one that there is."""
+    provisioner(arm).create(an_order())
+    before = msgspec.json.encode(arm.making.resources)
+    with pytest.raises(Blocked, match="has a VM web-9 already"):
+        provisioner(arm).create(an_order())
+    assert msgspec.json.encode(arm.making.resources) == before
+
+
+def test_the_console_is_the_log_of_the_serial_port_and_its_absence_is_no_error(arm: FakeArm) -> None:
+    """It is asked for when something else is wrong already."""
+    machine = provisioner(arm).create(an_order())
+    assert provisioner(arm).console(machine) == "clarion: joins\n"
+    assert provisioner(arm).console(Machine("x", "azure:0")) == ""
+    arm.making.refusing["POST virtualMachines"] = [refusal(409, "BootDiagnosticsNotEnabled")]
+    assert provisioner(arm).console(machine) == ""
+
+
+@pytest.mark.parametrize("image", ["debian", "a:b:c", "a::c:d"])
+def test_what_is_no_image_is_refused(arm: FakeArm, image: str) -> None:
+    """Before anything is asked."""
+    with pytest.raises(BadConfig, match="is no image of Azure"):
+        provisioner(arm, image=image).create(an_order())
+    assert arm.making.asked == []
+
+
+MARKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "clarion-cluster": st.sampled_from([CLUSTER, OTHER, ""]),
+        "clarion-run": st.sampled_from([NIGHT, "20261121-dead", "20261120-dead", ""]),
+        "role": st.just("clarion-run"),
+    },
+)
+KINDS = st.sampled_from(["Compute/virtualMachines", "Network/networkInterfaces"])
+
+
+@settings(max_examples=examples(25))
+@given(inventory=st.lists(st.tuples(KINDS, st.none() | MARKS), max_size=6), living=st.sets(st.just(NIGHT)))
+def test_a_sweep_deletes_what_dead_nights_of_this_cluster_left_and_nothing_else(
+    inventory: list[tuple[str, dict[str, str] | None]], living: set[str]
+) -> None:
+    """Machines, and interfaces whose machine was never made; all without a run, or of others, outlive every sweep."""
+    with FakeArm() as arm:
+        for number, (kind, tags) in enumerate(inventory):
+            id_ = f"{GROUP}/providers/Microsoft.{kind}/x{number}"
+            properties = {"networkProfile": {"networkInterfaces": []}} if "Compute" in kind else {}
+            arm.making.resources[id_] = {"id": id_, "name": f"x{number}", "tags": tags, "properties": properties}
+        stay = {id_ for id_, each in arm.making.resources.items() if not _is_left(each["tags"] or {}, living)}
+        said = provisioner(arm, *living).sweep()
+        assert arm.making.resources.keys() == stay
+        assert len(said) == len(inventory) - len(stay)
+        assert arm.making.complaints == []
+
+
+def _is_left(tags: dict[str, str], living: set[str]) -> bool:
+    return tags.get("clarion-cluster") == CLUSTER and tags.get("clarion-run", "") not in {"", *living}
+
+
+def test_a_sweep_leaves_the_interface_of_a_machine_that_goes_on_alone(arm: FakeArm) -> None:
+    """Whatever its tags say: Azure would refuse, and the machine takes it along when it goes."""
+    provisioner(arm).create(an_order())
+    arm.making.of("networkInterfaces")[0]["tags"]["clarion-run"] = NIGHT
+    assert provisioner(arm).sweep() == []
+
+
+def test_a_crash_between_interface_and_machine_is_swept(arm: FakeArm) -> None:
+    """Both carry the run from their first moment."""
+    arm.making.refusing["PUT virtualMachines"] = [refusal(403, "AuthorizationFailed")]
+    arm.making.refusing["DELETE networkInterfaces"] = [refusal(403, "AuthorizationFailed")]
+    with pytest.raises(ProvisionFailed, match="could not be taken away") as caught:
+        provisioner(arm).create(an_order(run=NIGHT))
+    assert "Microsoft.Network/networkInterfaces/delete" in str(caught.value)
+    assert len(arm.making.resources) == 1
+    [line] = provisioner(arm).sweep()
+    assert f"of run {NIGHT}" in line
+    assert arm.making.resources == {}
+
+
+JOIN = "Microsoft.Network/virtualNetworks/subnets/join/action"
+FORBIDDEN = f"The client 'x' does not have authorization to perform action '{JOIN}' over scope 'y'"
+REFUSALS: dict[str, tuple[Answer, type[ClarionError], str]] = {
+    "no permission": (
+        refusal(403, "AuthorizationFailed"),
+        CloudRefused,
+        "Microsoft.Compute/virtualMachines/write",
+    ),
+    "no permission for something else": (
+        refusal(403, "LinkedAuthorizationFailed", FORBIDDEN),
+        CloudRefused,
+        JOIN,
+    ),
+    "a quota": (
+        refusal(409, "OperationNotAllowed", "exceeding approved standardDSv5Family Cores quota"),
+        CloudRefused,
+        "standardDSv5Family",
+    ),
+    "a size that there is not": (refusal(409, "SkuNotAvailable"), CloudUnavailable, "no Standard_D2s_v5 free"),
+    "no such image": (refusal(404, "PlatformImageNotFound", "12-gen3 is not found"), BadConfig, "12-gen3"),
+    "throttling without end": (refusal(429, "TooManyRequests", "Slow."), CloudUnavailable, "patience"),
+    "a fault of its own": (refusal(500, "InternalServerError"), CloudUnavailable, "fault of its own"),
+    "a token that has expired": (refusal(401, "ExpiredAuthenticationToken"), CloudRefused, "credentials"),
+}
+
+
+@pytest.mark.parametrize(("answer", "kind", "words"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_is_told_with_the_next_command_and_leaves_nothing(
+    arm: FakeArm, answer: Answer, kind: type[ClarionError], words: str
+) -> None:
+    """Whose fault it is, by the kind of error; the interface that was made before is gone again."""
+    arm.making.refusing["PUT virtualMachines"] = [answer] * 50
+    with pytest.raises(kind) as caught:
+        provisioner(arm).create(an_order())
+    assert words in str(caught.value)
+    assert caught.value.hint
+    assert arm.making.resources == {}
+
+
+FAILURES: dict[str, tuple[Json, type[ClarionError], str]] = {
+    "no capacity": ({"code": "AllocationFailed", "message": "No."}, CloudUnavailable, "no Standard_D2s_v5 free"),
+    "no capacity, told inside": (
+        {"code": "BadRequest", "message": "No.", "details": [{"code": "ZonalAllocationFailed"}]},
+        CloudUnavailable,
+        "no Standard_D2s_v5 free",
+    ),
+    "something else": ({"code": "OSProvisioningTimedOut", "message": "It did not."}, ProvisionFailed, "It did not."),
+}
+
+
+@pytest.mark.parametrize(("failing", "kind", "words"), FAILURES.values(), ids=FAILURES.keys())
+def test_an_operation_that_fails_says_why_and_leaves_nothing(
+    arm: FakeArm, failing: Json, kind: type[ClarionError], words: str
+) -> None:
+    """Azure takes the order first, and says only later that it cannot; what there is of the machine is deleted."""
+    arm.making.failing = [failing]
+    with pytest.raises(kind) as caught:
+        provisioner(arm).create(an_order())
+    assert words in str(caught.value)
+    assert arm.making.resources == {}
+
+
+def test_an_interface_that_azure_still_keeps_is_deleted_later(arm: FakeArm) -> None:
+    """After a machine that was not made, its interface is reserved for three minutes."""
+    arm.making.refusing["PUT virtualMachines"] = [refusal(409, "SkuNotAvailable")]
+    arm.making.refusing["DELETE networkInterfaces"] = [refusal(400, "NicReservedForAnotherVm")] * 3
+    with pytest.raises(CloudUnavailable, match="free"):
+        provisioner(arm).create(an_order())
+    assert arm.making.resources == {}
+
+
+def test_a_busy_azure_is_asked_again_as_late_as_it_says(arm: FakeArm) -> None:
+    """To put the same twice is to put it once; a connection that was cut counts as busy, too."""
+    busy = refusal(429, "TooManyRequests", "Slow.", **{"Retry-After": "0"})
+    arm.making.refusing["PUT networkInterfaces"] = [busy, None, busy]
+    provisioner(arm).create(an_order())
+    assert arm.making.asked.count("PUT networkInterfaces") == 4
+    assert len(machines(arm)) == 1
+
+
+def test_an_operation_that_never_ends_is_given_up_and_what_it_made_deleted(arm: FakeArm) -> None:
+    """A create that timed out is still removed."""
+    arm.making.polls = 200
+    hasty = replace(provisioner(arm), patience=replace(HASTE, run=0.2, end=5, pause=0.001))
+    with pytest.raises(CloudUnavailable, match="has not finished"):
+        hasty.create(an_order())
+    assert arm.making.resources == {}
+
+
+def test_the_way_is_not_left_whatever_an_answer_says(arm: FakeArm) -> None:
+    """The token would go with it."""
+    arm.making.elsewhere = "http://127.0.0.1:9"
+    with pytest.raises(ClarionError, match="leads to another address"):
+        provisioner(arm).create(an_order())
+    arm.making.resources.clear()
+
+
+def test_a_copy_is_made_of_what_its_model_is_made_of(arm: FakeArm) -> None:
+    """Size, image, subnet, key and tags; not the marks that are of itself."""
+    model = provisioner(arm, tags={"role": "web"}).create(an_order())
+    source = Azure(subscriptions=(SUBSCRIPTION,), endpoint=arm.url)
+    assert azure_like(source, model.instance) == AzureServer(**ROLE, tags={"role": "web"}, endpoint=arm.url)
+    assert azure_like(source, "azure:00000000-0000-0000-0000-000000000000") is None
+    machines(arm)[0]["properties"]["osProfile"]["linuxConfiguration"]["ssh"] = None
+    with pytest.raises(BadConfig, match="an SSH key"):
+        azure_like(source, model.instance)
