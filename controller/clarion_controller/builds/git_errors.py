@@ -8,7 +8,7 @@ from clarion_protocol.errors import BadConfig, ClarionError, NetworkError
 
 _NO_ENTRY = re.compile(
     r"could not read (Username|Password)|Authentication failed|Permission denied|terminal prompts disabled"
-    r"|error: 40[13]\b|access denied|unable to read askpass response",
+    r"|error: 40[13]\b|unable to read askpass response",
     re.IGNORECASE,
 )
 _NO_REPOSITORY = re.compile(
@@ -30,7 +30,9 @@ def explain(said: str, url: str, *, has_credential: bool) -> ClarionError:
         hint = "Is the credential still valid?" if has_credential else "Set credential of the repository in fleet.toml."
         return BadConfig(f"{url} asks for a password or key that the builder does not have", hint=hint)
     if _FORBIDDEN.search(said):
-        return BadConfig(f"{url} has a submodule of a kind that is not fetched: {last[:300]}", hint="Use https://.")
+        return BadConfig(
+            f"{url} is, or has a submodule that is, of a kind that is not fetched: {last[:300]}", hint="Use https://."
+        )
     if _NO_REPOSITORY.search(said):
         return BadConfig(f"{url} is no git repository", hint="Correct url of the repository in fleet.toml.")
     return NetworkError(f"{url} cannot be reached: {last[:300]}", hint="It is tried again with the next push.")
