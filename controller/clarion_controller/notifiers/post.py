@@ -125,7 +125,7 @@ async def _exchange(call: Call) -> Answer:
         status=response.status_code,
         body=body,
         host=call.host,
-        said=line(blotted(body[:1000].decode("utf-8", "replace"), call.secrets), 200),
+        said=line(blotted(body.decode("utf-8", "replace"), call.secrets), 200),
         retry_after=seconds_of(response.headers.get("Retry-After", "")),
         headers=response.headers,
     )
@@ -156,8 +156,8 @@ def is_loopback(host: str) -> bool:
 
 
 def blotted(text: str, secrets: tuple[str, ...]) -> str:
-    """Return `text` without the secrets, nor the parts of those that are addresses."""
-    parts = {part for secret in secrets for part in (secret, *re.split(r"[/?&=:@]", secret))}
+    """Return `text` without the secrets, nor the parts of those that are addresses or have several lines."""
+    parts = {part for secret in secrets for part in (secret, *re.split(r"[\s/?&=:@]", secret))}
     for part in sorted(parts, key=len, reverse=True):
         if len(part) >= SHORTEST_SECRET:
             text = text.replace(part, BLOT)
