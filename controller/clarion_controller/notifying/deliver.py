@@ -53,15 +53,20 @@ class Sending:
         self.is_over.set()
 
 
+@dataclass
 class Courier:
     """Delivers what waits for one destination; `on_stuck` is called when too many of its senders hang."""
 
-    def __init__(self, destination: str, outbox: Outbox, send: Send, on_stuck: Callable[[str], None]) -> None:
-        self.destination = destination
-        self._outbox, self._send, self._on_stuck, self._patience = outbox, send, on_stuck, Patience()
+    destination: str
+    outbox: Outbox
+    send: Send
+    on_stuck: Callable[[str], None]
+    patience: Patience = field(default_factory=Patience)
+
+    def __post_init__(self) -> None:
         self._bell, self._is_stopping = threading.Event(), threading.Event()
         self._hung: list[Sending] = []
-        self._thread = threading.Thread(target=self._run, name=destination, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.destination, daemon=True)
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -91,10 +96,10 @@ class Courier:
 
     def _turn(self) -> float | None:
         """Deliver what is due, if anything, and return how long (s) there is nothing to do; None: until it rings."""
-        pending = self._outbox.first(self.destination)
+        pending = self.outbox.first(self.destination)
         if pending is None:
             return None
-        left = self._patience.left(pending, time.time())
+        left = self.patience.left(pending, time.time())
         if left > 0:
             return left
         said = self._attempt(pending)
@@ -105,14 +110,14 @@ class Courier:
 
     def _attempt(self, pending: Pending) -> str | Undelivered:
         self._hung = [each for each in self._hung if not each.is_over.is_set()]
-        sending = Sending(self._send, pending)
+        sending = Sending(self.send, pending)
         sending.begin()
-        if sending.is_over.wait(self._patience.answer):
+        if sending.is_over.wait(self.patience.answer):
             return sending.said
         self._hung.append(sending)
-        if len(self._hung) >= self._patience.hung:
-            self._on_stuck(self.destination)
-        return Undelivered(f"no answer within {self._patience.answer:g} s")
+        if len(self._hung) >= self.patience.hung:
+            self.on_stuck(self.destination)
+        return Undelivered(f"no answer within {self.patience.answer:g} s")
 
     def _is_recorded(self, pending: Pending, said: str | Undelivered) -> bool:
         try:
@@ -125,14 +130,14 @@ class Courier:
     def _record(self, pending: Pending, said: str | Undelivered, now: float) -> None:
         facts = {"destination": self.destination, "notice": pending.subject, "attempt": pending.attempts + 1}
         if isinstance(said, str):
-            self._outbox.sent(pending, said, now)
+            self.outbox.sent(pending, said, now)
             _log.info("notifying.sent", **facts)
             return
         reason = one_line(said.reason, MAX_ERROR)
-        next_at = self._patience.next_at(pending, said, now, random.random)
+        next_at = self.patience.next_at(pending, said, now, random.random)
         if next_at is None:
-            self._outbox.give_up(pending, reason, now)
+            self.outbox.give_up(pending, reason, now)
             _log.error("notifying.given_up", reason=reason, **facts)
         else:
-            self._outbox.failed(pending, reason, next_at)
+            self.outbox.failed(pending, reason, next_at)
             _log.warning("notifying.not_sent", reason=reason, again_in_s=round(next_at - now, 1), **facts)
