@@ -112,7 +112,6 @@ def test_all_of_it_ends_in_time(behaviour: Behaviour) -> None:
 
 def test_a_name_that_cannot_be_looked_up_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the resolver does meanwhile."""
-
     go_on, is_over = threading.Event(), threading.Event()
 
     def hanging(*_: object, **__: object) -> None:
