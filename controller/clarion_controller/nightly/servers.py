@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -91,7 +91,8 @@ def make(servers: Sequence[Server], making: Making) -> None:
     is_over = threading.Event()
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        for done in [pool.submit(_make_and_wait, server, making, is_over) for server in servers]:
+        all_of_it = [pool.submit(_make_and_wait, server, making, is_over) for server in servers]
+        for done in wait(all_of_it, return_when=FIRST_EXCEPTION).done:
             done.result()
     finally:
         is_over.set()
