@@ -19,13 +19,12 @@ from clarion_controller.cli.show import note, one_line, say
 from clarion_controller.fleet import FILE_NAME, load_fleet
 from clarion_controller.provision import model_of, role_of
 from clarion_controller.provisioners.boot_files import read_first_boot
-from clarion_controller.provisioners.clouds import in_cloud
-from clarion_controller.provisioners.like import FIRST_A_ROLE, like
+from clarion_controller.provisioners.choose import provisioner_of
+from clarion_controller.provisioners.like import like
 from clarion_controller.provisioners.listed import refuse_unlisted
 from clarion_controller.provisioners.provisioner import Provisioner, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
-from clarion_controller.roles import Role
-from clarion_protocol.errors import BadConfig
+from clarion_controller.roles import NspawnServer, Role
 from clarion_protocol.words import ExitCode, is_name
 
 TOKEN_LIVES = 3600.0  # seconds
@@ -88,21 +87,19 @@ def _wish(name: str, model: HostAnswer, role_name: str | None, place: Place) -> 
     """Return what would be made, once nothing more can be refused before it costs money.
 
     Raises:
-        ClarionError: there is no such role, no cloud to make it in, or no source would list it.
+        ClarionError: there is no such role, nowhere to make it, or no source would list it.
     """
     fleet = load_fleet(place.home / FILE_NAME)
     environment = fleet.in_environment(model.environment)
     found = role_of(model, fleet, role_name)
     role = found[1] if found else like(model.instance, model.zone, environment.hosts)
-    provisioner = in_cloud(role, Controller(place.api).fleet().cluster)
-    if provisioner is None:
-        raise BadConfig("a server that stays is made in a cloud, and its role names none", hint=FIRST_A_ROLE)
     refuse_unlisted(name, role, environment)
+    provisioner = provisioner_of(role, place.home, Controller(place.api).fleet().cluster, run="")
     return Wish(name, model, found[0] if found else "", role, provisioner)
 
 
 def _described(wish: Wish) -> Iterator[str]:
-    server = getattr(wish.role, wish.role.provisioner)
+    server = getattr(wish.role, wish.role.provisioner) or NspawnServer()
     origin = f"[role.{wish.role_name}] of {FILE_NAME}" if wish.role_name else f"copied from {wish.model.name}"
     rows = [("environment", wish.model.environment), ("like", f"{wish.model.name} ({wish.model.instance})")]
     rows += [("groups", ", ".join(wish.groups) or "none"), ("made of", f"{wish.role.provisioner}, {origin}")]

@@ -20,8 +20,8 @@ from clarion_protocol.errors import BadConfig
 
 _HEAD = r"""#!/bin/bash
 # Written by clarion: makes this server a host.
-set -euo pipefail
-umask 077
+set -Eeuo pipefail
+umask 022
 say() {
     echo "clarion: $*"
     { echo "clarion: $*" > /dev/console; } 2> /dev/null || true
@@ -32,7 +32,8 @@ unpack() { printf %s "$1" | base64 -d; }
 trap 'say "the first boot failed at line $LINENO: $BASH_COMMAND"' ERR
 work=$(mktemp -d /var/lib/clarion-first-boot.XXXXXXXX)
 trap 'rm -rf "$work"' EXIT
-mkdir -p -m 0755 /etc/clarion-agent
+mkdir -p /etc/clarion-agent
+cd /
 """
 
 _CONFIG = r"""unpack "$config" > /etc/clarion-agent/agent.toml
@@ -47,17 +48,19 @@ apt update
 command -v curl > /dev/null || apt install --no-install-recommends ca-certificates curl
 curl --proto =https --tlsv1.2 --fail --silent --show-error --location --retry 8 --retry-delay 3 --retry-connrefused \
     --connect-timeout 20 --max-time 600 --output "$work/clarion-agent.deb" -- "$agent"
-( cd "$work" && umask 022 && apt install ./clarion-agent.deb )
+cd "$work"
+apt install ./clarion-agent.deb
+cd /
 """
 
 _SETUP = r"""say 'runs the setup script'
 unpack "$setup" > "$work/setup"
 chmod 0700 "$work/setup"
-( cd / && umask 022 && "$work/setup" )
+"$work/setup"
 """
 
 _JOIN = r"""say 'joins'
-printf %s "$token" > /etc/clarion-agent/join.token.new
+( umask 077 && printf %s "$token" > /etc/clarion-agent/join.token.new )
 mv /etc/clarion-agent/join.token.new /etc/clarion-agent/join.token
 systemctl start --no-block clarion-agent-join.service
 for _ in $(seq 90); do

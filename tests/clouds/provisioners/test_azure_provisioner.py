@@ -147,7 +147,7 @@ def test_a_sweep_deletes_what_dead_nights_of_this_cluster_left_and_nothing_else(
     with FakeArm() as arm:
         for number, (kind, tags) in enumerate(inventory):
             id_ = f"{GROUP}/providers/Microsoft.{kind}/x{number}"
-            properties = {"networkProfile": {"networkInterfaces": []}} if "Compute" in kind else {}
+            properties: Json = {"networkProfile": {"networkInterfaces": []}} if "Compute" in kind else {}
             arm.making.resources[id_] = {"id": id_, "name": f"x{number}", "tags": tags, "properties": properties}
         stay = {id_ for id_, each in arm.making.resources.items() if not _is_left(each["tags"] or {}, living)}
         said = provisioner(arm, *living).sweep()
