@@ -94,7 +94,7 @@ def test_every_kind_is_a_message() -> None:
 
 def test_slack_says_what_it_does_not_like() -> None:
     """And its address, the secret, is not repeated."""
-    with listening(answer(400, "invalid_payload"), answer(404, "no_service")) as listener:
+    with listening(answer(400, "invalid_payload"), answer(404, "no_service /services/T0/B1/Xk29ZnQ8v7")) as listener:
         notifier = SlackNotifier(f"{listener.url}/services/T0/B1/Xk29ZnQ8v7")
         for said in ("invalid_payload", "no_service"):
             with pytest.raises(Undelivered, match=said) as caught:
