@@ -20,14 +20,14 @@ class Intake:
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def push(self, push: Push) -> bool:
-        """Return when `push` is on the disk; False if its delivery was known.
+    async def push(self, push: Push, app: str) -> bool:
+        """Return when `push`, which builds `app`, is on the disk; False if its delivery was known.
 
         Raises:
             SQLAlchemyError: it is not on the disk.
         """
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((push, self._builds.app_of(push.repository)), kept))
+        self._waiting.append(((push, app), kept))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
         return await kept

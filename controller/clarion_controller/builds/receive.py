@@ -55,9 +55,11 @@ class _Addressee:
 
 
 class Receiver:
-    """The ASGI app; `push` brings a push to the disk, and tells whether it was new."""
+    """The ASGI app; `push` brings a push and its app to the disk, and tells whether it was new."""
 
-    def __init__(self, cluster: Cluster, push: Callable[[Push], Awaitable[bool]], room: Room | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, push: Callable[[Push, str], Awaitable[bool]], room: Room | None = None
+    ) -> None:
         self._cluster = cluster
         self._fleet = cluster.fleet
         self._push = push
@@ -124,7 +126,8 @@ class Receiver:
             return 200, f"heard, and nothing to do: {announced.ref} is not among the branches and tags that are built"
         values = {name: getattr(announced, name) for name in ("ref", "commit", "delivery", "digest", "by")}
         try:
-            is_new = await self._push(Push(repository=addressee.name, at=time.time(), **values))
+            app = addressee.repository.app or addressee.name
+            is_new = await self._push(Push(repository=addressee.name, at=time.time(), **values), app)
         except SQLAlchemyError as error:
             _log.error("hook.not_kept", repository=addressee.name, reason=str(error))
             raise Refusal(503, "it could not be kept; come again", (b"retry-after", b"30")) from error
