@@ -68,9 +68,9 @@ class Workshop:
         finally:
             process.kill()
             process.wait()
+            said = words.last()
             self.groups.remove(step.group)
         if trouble:
-            said = words.last()
             raise ProvisionFailed(f"{step.name} {trouble}" + (f":\n{said}" if said else ", and said nothing"))
         return time.monotonic() - began
 
