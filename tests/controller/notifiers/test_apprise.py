@@ -42,6 +42,20 @@ def test_what_is_refused_says_so() -> None:
     assert not [each for each in ("s3cret-w0rd", "Xk29ZnQ8v7") if each in caught.value.reason]
 
 
+TALKATIVE = "import json, sys; print(json.dumps({'trouble': 'cannot reach ' + json.load(sys.stdin)['url']}))"
+CHILDREN = {"repeats the secret": TALKATIVE, "dies": "raise SystemExit(3)", "says nonsense": "print('Traceback')"}
+
+
+@pytest.mark.parametrize("program", CHILDREN.values(), ids=CHILDREN.keys())
+def test_whatever_becomes_of_the_child_the_secret_stays_secret(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """A service's plugin may put its URL into what it says, or break."""
+    monkeypatch.setattr(apprise, "_CHILD", [sys.executable, "-c", program])
+    with pytest.raises(Undelivered, match="apprise") as caught:
+        AppriseNotifier(json_url("http://127.0.0.1")).send(a_notice())
+    assert not [each for each in ("s3cret-w0rd", "Xk29ZnQ8v7") if each in caught.value.reason]
+    assert not caught.value.is_final
+
+
 def test_a_server_that_drips_is_given_up() -> None:
     """Left alone, apprise would wait for ever."""
     begun = time.monotonic()
