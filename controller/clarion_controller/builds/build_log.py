@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 class BuildLog:
-    """The log of one job, as a context manager; a thread of its own sends it."""
+    """The log of one job, as a context manager in which a thread sends it; `send` what is left afterwards."""
 
     def __init__(self, desk: Desk, job: Job) -> None:
         self._desk = desk
@@ -50,20 +50,26 @@ class BuildLog:
 
     def _send_all(self) -> None:
         while not self._ended.wait(EVERY) and self.is_wanted:
-            self._send()
-        self._send()
+            self._try_to_send()
 
-    def _send(self) -> None:
-        """Send what is held, or only that the build lives; a controller that is away is told later."""
-        with self._lock:
-            held = bytes(self._held)
+    def _try_to_send(self) -> None:
         try:
-            self.is_wanted = self._desk.say(self._job, held) and self.is_wanted
+            self.send()
         except NotWanted as error:
             _log.info("build.not_wanted", build=self._job.id[:8], reason=str(error))
             self.is_wanted = False
         except ClarionError as error:
             _log.warning("build.log_waits", build=self._job.id[:8], reason=error.message)
-            return
+
+    def send(self) -> None:
+        """Send what is held, or only that the build lives.
+
+        Raises:
+            ControllerUnreachable: the controller is away; what is held stays so.
+            NotWanted: it has no use for the build.
+        """
+        with self._lock:
+            held = bytes(self._held)
+        self.is_wanted = self._desk.say(self._job, held) and self.is_wanted
         with self._lock:
             del self._held[: len(held)]

@@ -81,9 +81,12 @@ class Builder:
         try:
             with BuildLog(self._desk, job) as log:
                 finished = self._outcome(job, folder, log)
-                if finished is None:
-                    return
-                self._insist(lambda: self._desk.finish(job, finished), log)
+            if finished is None:
+                log.send()
+                return
+            # First all that it said: whoever sees that a build is over can read why.
+            self._insist(log.send, log)
+            self._insist(lambda: self._desk.finish(job, finished), log)
             seconds = round(time.monotonic() - began, 1)
             _log.info("build.ended", build=job.id[:8], failure=finished.failure[:200], seconds=seconds)
         except (NotWanted, ClarionError) as error:

@@ -52,10 +52,13 @@ def _plain_file(path: Path, limit: int) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BuildFailed(f"the build made {path.name}, but it is no plain file: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             raise BuildFailed(f"the build made {path.name}, but it is no plain file of one name")
         if status.st_size > limit:
             raise BuildFailed(f"the build made {path.name} of {Size(status.st_size)}; at most are {Size(limit)}")
-        yield file
+        with open(descriptor, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
