@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
-from clarion_controller.membership import Membership
+from clarion_controller.matching import Member
 from clarion_controller.rollout import DEAF_AFTER, Rollouts
 from clarion_controller.state.events import AgentBack, AgentLost, AnyEvent, HostRevoked
 from clarion_controller.state.log import Batch, StateLog
@@ -79,12 +79,12 @@ def _event(kind: type[AgentLost] | type[AgentBack], host: Host, now: float, sinc
 
 @dataclass
 class Presence:
-    """Looks every now and then, and records what has changed."""
+    """Looks every now and then, and records what has changed; `members` says who belongs to an environment now."""
 
     log: StateLog
     roster: Roster
     rollouts: Rollouts
-    membership: Membership
+    members: Callable[[str], Sequence[Member]]
     unreachable_after: float
     clock: Callable[[], float] = time.time
     _lost: dict[str, float] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Presence:
     def _expected(self, environment: str) -> set[str] | None:
         """Return the ids of the hosts that belong to an environment now; None if nobody knows."""
         try:
-            members = self.membership.members(environment)
+            members = self.members(environment)
         except ClarionError:
             return None
         return {member.host.id for member in members if member.host and member.is_expected}

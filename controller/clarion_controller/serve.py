@@ -108,7 +108,7 @@ async def running(home: Path, api: Path, ask: Ask = ask_in_child) -> AsyncIterat
             *stack.enter_context(build_ports(desk.builds)),
         ]
         servers = [_server(port.app) for port in ports]
-        presence = Presence(desk.log, desk.roster, desk.rollouts, desk.membership, float(at.unreachable_after))
+        presence = Presence(desk.log, desk.roster, desk.rollouts, desk.membership.members, float(at.unreachable_after))
         tasks = [
             asyncio.create_task(desk.rollouts.run(inbox), name="rollouts"),
             asyncio.create_task(presence.run(), name="presence"),
