@@ -10,6 +10,7 @@ import pytest
 from clarion_controller.build import build
 from clarion_controller.nightly.compare import SHOWN, compare
 from clarion_controller.nightly.contents import MAX_BYTES, Contents, from_file
+from clarion_controller.stores.store import Span
 from clarion_protocol.errors import BadContent
 from clarion_protocol.manifest_file import read_manifest, reference_to
 
@@ -113,7 +114,9 @@ def test_a_folder_is_named_only_where_nothing_in_it_is(tmp_path: Path) -> None:
 
 def test_a_published_package_that_was_changed_is_not_believed(tmp_path: Path) -> None:
     """What is read of it is checked against its manifest."""
-    contents = packed(tmp_path, {"node_modules/ms/package.json": b'{"version": "2.0.0"}'})
-    changed = Contents(contents.manifest, lambda span: [bytes(span.length)])
-    with pytest.raises(BadContent):
-        changed.read("node_modules/ms/package.json")
+    path = "node_modules/ms/package.json"
+    contents, other = packed(tmp_path / "a", {path: b'{"version": "2"}'}), packed(tmp_path / "b", {path: b"[" * 16})
+    frame = other.manifest.frames[other.files[path].frame]
+    changed = Contents(contents.manifest, lambda _span: other._fetch(Span(frame.offset, frame.length)))  # noqa: SLF001
+    with pytest.raises(BadContent, match="differs from its hash"):
+        changed.read(path)

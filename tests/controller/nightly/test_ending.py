@@ -47,6 +47,7 @@ def test_the_deadline_ends_whatever_blocks() -> None:
 
 def test_nothing_ends_it_twice() -> None:
     """What is taken away after the first signal is not left half done because of a second."""
+    taken_away = []
     with uninterrupted():
         with pytest.raises(NightOver), interruptible(0.3):
             try:
@@ -56,7 +57,9 @@ def test_nothing_ends_it_twice() -> None:
                 os.kill(os.getpid(), signal.SIGTERM)
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(0.5)
+                taken_away.append("everything")
         os.kill(os.getpid(), signal.SIGTERM)
+    assert taken_away == ["everything"]
 
 
 def test_children_can_still_be_stopped() -> None:

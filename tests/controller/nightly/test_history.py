@@ -102,10 +102,10 @@ def test_a_second_run_of_a_night_keeps_since_when(reports: Reports) -> None:
 
 def test_a_second_run_keeps_what_it_did_not_come_to() -> None:
     """What it checked replaces the first; what it skipped, or was not asked for, stays as it was."""
-    first = a_report("2026-11-21", a_check(BROKEN), a_check(WORKS, "server a/web"), a_check(SKIPPED, "server a/db"))
-    second = a_report("2026-11-21", a_check(WORKS), a_check(SKIPPED, "server a/web"), a_check(SKIPPED, "server a/db"))
-    whole = {check.name: check.result for check in merged(second, first).checks}
-    assert whole == {"rebuild shop": WORKS, "server a/web": WORKS, "server a/db": SKIPPED}
+    first = a_report("2026-11-21", a_check(BROKEN), a_check(WORKS, "a"), a_check(SKIPPED, "b", reason="first"))
+    second = a_report("2026-11-21", a_check(WORKS), a_check(SKIPPED, "a"), a_check(SKIPPED, "b", reason="second"))
+    whole = {check.name: (check.result, check.reason) for check in merged(second, first).checks}
+    assert whole == {"rebuild shop": (WORKS, ""), "a": (WORKS, ""), "b": (SKIPPED, "second")}
     assert merged(second, None) == second
 
 
