@@ -123,7 +123,7 @@ def make_source(source: Path, size: Size, lines: list[bytes]) -> int:
     """Write the app, the same in each run; return how many bytes it has."""
     chance, made = random.Random(2), 0
     source.mkdir()
-    (source / "clarion.toml").write_text(CLARION_TOML.format(keep=2).replace('run = ["self-test"]', "run = []"))
+    (source / "clarion.toml").write_text(CLARION_TOML.format(keep=2).replace('package = ["self-test"]', "package = []"))
     for number in range(size.files):
         # Most files are small and few are large: half of the bytes are in a sixth of the files.
         length = int(size.typical_length * chance.lognormvariate(-0.5, 1))
