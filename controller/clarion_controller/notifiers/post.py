@@ -107,10 +107,17 @@ def ask(call: Call, patience: float = PATIENCE) -> Answer:
         raise Undelivered(f"{call.host} did not answer within {patience:.0f} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError) as error:
         # Without the cause: an address may be the secret, and some of these messages repeat it.
-        reason = line(blotted(str(error) or type(error).__name__, call.secrets), 200)
+        reason = line(blotted(_first_cause(error), call.secrets), 200)
         raise Undelivered(f"no answer from {call.host}: {reason}") from None
     finally:
         loop.close()  # unlike asyncio.run, this does not wait for a name lookup that hangs
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return what the system said: the libraries on top of it say only that something failed."""
+    while deeper := error.__cause__ or next((each for each in error.args if isinstance(each, BaseException)), None):
+        error = deeper
+    return str(error) or type(error).__name__
 
 
 async def _exchange(call: Call) -> Answer:

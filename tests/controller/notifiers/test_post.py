@@ -157,7 +157,7 @@ def test_nobody_there() -> None:
     """The reason names the host, and what the system said."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(Undelivered, match=r"no answer from 127\.0\.0\.1") as caught:
+    with pytest.raises(Undelivered, match=r"no answer from 127\.0\.0\.1: \[Errno 111\]") as caught:
         post(Call(f"http://127.0.0.1:{port}/{SECRET}", secrets=(SECRET,)))
     assert not caught.value.is_final
 
