@@ -117,6 +117,6 @@ def test_a_published_package_that_was_changed_is_not_believed(tmp_path: Path) ->
     path = "node_modules/ms/package.json"
     contents, other = packed(tmp_path / "a", {path: b'{"version": "2"}'}), packed(tmp_path / "b", {path: b"[" * 16})
     frame = other.manifest.frames[other.files[path].frame]
-    changed = Contents(contents.manifest, lambda _span: other._fetch(Span(frame.offset, frame.length)))  # noqa: SLF001
+    changed = Contents(contents.manifest, lambda _span: other._fetch(Span(frame.offset, frame.length)))
     with pytest.raises(BadContent, match="differs from its hash"):
         changed.read(path)
