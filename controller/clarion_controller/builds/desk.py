@@ -175,7 +175,10 @@ async def _running(builds: Builds, job_id: str) -> Build:
 
 async def _keep(builds: Builds, request: _Request, job_id: str, name: str, most: int) -> None:
     build = await _running(builds, job_id)
-    await keep(request.stream(), builds.folder(build) / name, most, builds.do)
+    path = builds.folder(build) / name
+    await keep(request.stream(), path, most, builds.do)
+    if (await _taken(builds, job_id)).status is not BuildStatus.RUNNING:
+        path.unlink(missing_ok=True)  # it came too late, and would lie there for nothing
 
 
 def _what_is_missing(builds: Builds, build: Build, version: str) -> str:

@@ -1,0 +1,80 @@
+"""What a branch or tag of a real remote is, asked by the controller for a build by hand."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.stores import Puppet, http, puppet
+
+from clarion_controller.builds.look_up import look_up
+from clarion_controller.repositories import Repository
+from clarion_protocol.errors import BadConfig, ClarionError, UnknownName
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as somebody."""
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.net"]
+    ran = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return ran.stdout.strip()
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """Return a repository with two branches and two kinds of tags."""
+    folder = tmp_path / "shop.git"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "-b", "trunk")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "one")
+    git(folder, "tag", "v1.0")
+    git(folder, "tag", "-a", "v1.1", "-m", "release")
+    git(folder, "checkout", "--quiet", "-b", "next")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "two")
+    git(folder, "checkout", "--quiet", "trunk")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "commit"),
+    [
+        ("", "refs/heads/trunk", "trunk"),
+        ("trunk", "refs/heads/trunk", "trunk"),
+        ("next", "refs/heads/next", "next"),
+        ("refs/heads/next", "refs/heads/next", "next"),
+        ("v1.0", "refs/tags/v1.0", "trunk"),
+        ("v1.1", "refs/tags/v1.1", "trunk"),
+    ],
+)
+def test_a_name_is_looked_up(remote: Path, name: str, ref: str, commit: str) -> None:
+    """Branches first; of an annotated tag, the commit that it is on; of nothing, the remote's own branch."""
+    found = look_up(Repository(url=str(remote)), name)
+    assert found == (ref, git(remote, "rev-parse", f"{commit}^{{commit}}"))
+
+
+@pytest.mark.parametrize(
+    "name", ["nope", "-x", "--upload-pack=touch x", "a b", "refs/heads/*", "*", "refs/pull/1/head"]
+)
+def test_what_is_not_there_is_unknown(remote: Path, name: str) -> None:
+    """No pattern, no option, nothing outside branches and tags."""
+    with pytest.raises(UnknownName):
+        look_up(Repository(url=str(remote)), name)
+
+
+def test_an_empty_remote_has_no_branch(tmp_path: Path) -> None:
+    """Which is said."""
+    git(tmp_path, "init", "--quiet", "--bare", "empty.git")
+    with pytest.raises(UnknownName, match="no branch of its own"):
+        look_up(Repository(url=str(tmp_path / "empty.git")), "")
+
+
+def test_a_bad_remote_is_a_clear_error(tmp_path: Path) -> None:
+    """A folder that is no repository, a server that asks for a password, one that is not there."""
+    with pytest.raises(BadConfig, match="no git repository"):
+        look_up(Repository(url=str(tmp_path)), "main")
+    with puppet(http("401 Unauthorized", www_authenticate='Basic realm="git"')) as server:
+        assert isinstance(server, Puppet)
+        with pytest.raises(BadConfig, match="password"):
+            look_up(Repository(url=f"{server.url}/shop.git"), "main")
+    with pytest.raises(ClarionError, match="cannot be reached"):
+        look_up(Repository(url=f"{server.url}/shop.git"), "main")
