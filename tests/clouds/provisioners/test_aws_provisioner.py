@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.clouds.fake_ec2 import Answer, Question, error, listening
 from tests.clouds.provisioners.orders import CLUSTER, NIGHT, OTHER, TOKEN, an_order
@@ -137,7 +137,13 @@ MARKS = st.fixed_dictionaries(
 )
 
 
+EVERYTHING = [
+    {"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "dead", "")
+]
+
+
 @settings(max_examples=examples(12))
+@example(inventory=[*EVERYTHING, {"clarion-cluster": CLUSTER}, {}], living={NIGHT})
 @given(inventory=st.lists(MARKS, min_size=1, max_size=6), living=st.sets(st.just(NIGHT)))
 def test_a_sweep_ends_what_dead_nights_of_this_cluster_left_and_nothing_else(
     moto_server: str, inventory: list[dict[str, str]], living: set[str]

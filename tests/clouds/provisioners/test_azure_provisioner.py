@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.clouds.arm_making import Answer, Json, refusal
 from tests.clouds.fake_arm import SUBSCRIPTION, FakeArm
@@ -135,10 +135,14 @@ MARKS = st.fixed_dictionaries(
         "role": st.just("clarion-run"),
     },
 )
+EVERYTHING = [
+    {"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "dead", "")
+]
 KINDS = st.sampled_from(["Compute/virtualMachines", "Network/networkInterfaces"])
 
 
 @settings(max_examples=examples(25))
+@example(inventory=[("Compute/virtualMachines", marks) for marks in EVERYTHING], living={NIGHT})
 @given(inventory=st.lists(st.tuples(KINDS, st.none() | MARKS), max_size=6), living=st.sets(st.just(NIGHT)))
 def test_a_sweep_deletes_what_dead_nights_of_this_cluster_left_and_nothing_else(
     inventory: list[tuple[str, dict[str, str] | None]], living: set[str]

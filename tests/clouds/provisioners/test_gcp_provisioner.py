@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.clouds.fake_gce import PROJECT, Answer, FakeGce, error, fake_gce
 from tests.clouds.provisioners.orders import CLUSTER, NIGHT, OTHER, TOKEN, an_order
@@ -112,7 +112,13 @@ MARKS = st.fixed_dictionaries(
 )
 
 
+EVERYTHING = [
+    {"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "dead", "")
+]
+
+
 @settings(max_examples=examples(15))
+@example(inventory=[*EVERYTHING, {"clarion-cluster": CLUSTER}, {}], living={NIGHT})
 @given(inventory=st.lists(MARKS, max_size=6), living=st.sets(st.just(NIGHT)))
 def test_a_sweep_deletes_what_dead_nights_of_this_cluster_left_and_nothing_else(
     inventory: list[dict[str, str]], living: set[str]
