@@ -17,7 +17,7 @@ _CONTROLS = re.compile(
 
 
 class Output:
-    """Takes what is printed, piece by piece; the first line is that of the first program inside the sandbox."""
+    """Takes what is printed, piece by piece; until the first program inside says so, it is bubblewrap that speaks."""
 
     def __init__(self, log: Callable[[bytes], None]) -> None:
         self._log = log
@@ -48,9 +48,9 @@ class Output:
         return self._tail.decode("utf-8", "replace").strip()
 
     def _pass(self, lines: bytes) -> None:
-        if not self.has_begun and lines.startswith(STARTED):
+        if not self.has_begun and STARTED in lines:
             self.has_begun = True
-            lines = lines[len(STARTED) :]
+            lines = lines.replace(STARTED, b"", 1)
         lines = _CONTROLS.sub(b"", lines)
         self._tail = (self._tail + lines)[-KEPT:]
         left = MAX_BYTES - self._length

@@ -68,11 +68,12 @@ def bubblewrap(source: Path, room: Room, *, network: bool, as_root: bool) -> lis
     arguments += [] if as_root else ["--unshare-user", *(["--disable-userns"] if may_end_namespaces() else [])]
     for name, value in ENVIRONMENT.items():
         arguments += ["--setenv", name, value]
-    arguments += [*_system(network=network), *_own()]
+    arguments += _system(network=network)
     arguments += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--dir", "/run"]
     arguments += _mount("--ro-bind", source, SOURCE)
     for folder, inside in room.names():
         arguments += _mount("--bind", folder, inside)
+    arguments += _own()  # after /tmp: they may lie below it
     for file in sorted((room.folder / "etc").iterdir()):
         arguments += _mount("--ro-bind", file, f"/etc/{file.name}")
     return [*arguments, "--remount-ro", "/", "--chdir", HOME]
