@@ -15,13 +15,29 @@ from clarion_controller.cli.client import Controller
 from clarion_controller.cli.follow import LONGEST_CALL, PATIENCE, RETRY
 from clarion_controller.cli.ordering import actor
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import ago, note, one_line, printable, say, say_sentence, short, show_json, show_table
+from clarion_controller.cli.show import (
+    SHORT,
+    STYLES,
+    ago,
+    aligned,
+    console,
+    note,
+    one_line,
+    printable,
+    say,
+    say_sentence,
+    short,
+    show_json,
+)
 from clarion_controller.cli.verbs import new_program
 from clarion_protocol.errors import ControllerUnreachable
 from clarion_protocol.words import ExitCode
 
 app = new_program()
 
+COLUMNS = ["build", "status", "repository", "pushed", "commit", "queued", "took"]
+INDENT = SHORT + 2  # where the second column begins
+LONGEST_NAME = 20
 COMMIT_DIGITS = 12
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The build, or the beginning of its id.", show_default=False)]
@@ -45,25 +61,36 @@ def builds(
     if json:
         show_json(found)
     elif found:
-        now = time.time()
-        show_table(COLUMNS, [_row(build, now) for build in found])
+        _show(found, time.time())
     else:
         note("Nothing was built yet: push something, or 'clarion builds start REPOSITORY'.")
 
 
-COLUMNS = ["build", "repository", "pushed", "commit", "status", "queued", "took", "reason"]
+def _show(found: list[Build], now: float) -> None:
+    """Write a line for each build, and below it what came of it."""
+    from rich.text import Text  # noqa: PLC0415 (error messages come without rich, and sooner)
+
+    head, *lines = aligned([COLUMNS, *(_row(build, now) for build in found)])
+    terminal = console()
+    terminal.print(Text(head, style="bold"), no_wrap=True, overflow="ellipsis")
+    for build, line in zip(found, lines, strict=True):
+        text = Text(line)
+        text.stylize(STYLES.get(build.status.value, ""), INDENT, INDENT + len(build.status.value))
+        terminal.print(text, no_wrap=True, overflow="ellipsis")
+        if outcome(build):
+            say_sentence(outcome(build), indent=INDENT)
 
 
 def _row(build: Build, now: float) -> list[str]:
+    pushed = one_line(name_of(build))
     return [
         short(build.id),
-        build.repository,
-        one_line(name_of(build)),
-        build.commit[:COMMIT_DIGITS],
         build.status.value,
+        build.repository,
+        pushed if len(pushed) <= LONGEST_NAME else f"{pushed[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}",
+        short(build.commit),
         ago(build.queued_at, now),
         took(build, now),
-        outcome(build),
     ]
 
 
@@ -77,7 +104,7 @@ def took(build: Build, now: float) -> str:
     if build.started_at is None:
         return "-"
     minutes, seconds = divmod(round(max((build.finished_at or now) - build.started_at, 0)), 60)
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+    return f"{minutes}:{seconds:02} min" if minutes else f"{seconds} s"
 
 
 def outcome(build: Build) -> str:
