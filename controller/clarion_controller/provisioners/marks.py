@@ -50,4 +50,5 @@ def is_left(tags: Mapping[str, str], cluster: str, alive: Collection[str]) -> bo
 
 def name_in_cloud(order: ServerOrder) -> str:
     """Return its name where each is taken once: what is for a night never takes that of a server which stays."""
-    return f"{order.name}-{order.run}" if order.run else order.name
+    mark = re.sub(r"[^a-z0-9]", "", order.run)[:12]
+    return f"{order.name}-{mark}" if mark else order.name
