@@ -31,6 +31,8 @@ from clarion_protocol.app_config import ExecCheck, HttpCheck, TcpCheck, load_app
 from clarion_protocol.errors import BadConfig
 from clarion_protocol.words import is_version
 
+pytestmark = pytest.mark.timeout(180)
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
@@ -309,3 +311,15 @@ def test_a_role_whose_hosts_have_no_agent_is_skipped(staging: Staging, capsys: p
     path.write_text(path.read_text().replace('from = "web"', 'from = "db"'))
     assert staging.clarion("integration", "-e", "staging", "--yes") == 0
     assert "skipped web reaches the database" in capsys.readouterr().out
+
+
+def test_a_host_that_cannot_look_is_not_counted_as_one_that_works(
+    staging: Staging, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of the role has no agent: it is named, and the others' word does not stand for it."""
+    hosts = staging.controller.home / "hosts.ini"
+    hosts.write_text(hosts.read_text().replace("[db]", "web-2 ansible_host=127.0.7.2\n[db]"))
+    staging.controller.await_on_loop(lambda: staging.controller.desk.discovery.refresh("staging"))
+    with staging.listening():
+        assert staging.clarion("integration", "-e", "staging", "--yes") == 1
+    assert said(capsys)[:2] == ["broken  web reaches the database", "        web-2: no agent has joined there"]

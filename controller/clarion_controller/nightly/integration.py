@@ -75,7 +75,7 @@ def _carry_out(ground: Ground, integration: Integration) -> DeploymentAnswer:
     addresses = [member.address for member in ground.members[integration.to]]
     source = source_of(integration, addresses, ground.programs)
     _publish(ground, source)
-    hosts = sorted(member.name for member in ground.members[integration.from_] if member.has_agent)
+    hosts = sorted(member.name for member in ground.members[integration.from_])
     wish = Wish(APP, source.version, hosts, reason=f"check: {integration.name}"[:200])
     return finish(ground.orderer, begin(ground.orderer, wish), integration.timeout + ROUND)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clarion_controller.api.answers import DeploymentAnswer, HostProgress, PlanRequest
+from clarion_controller.api.answers import DeploymentAnswer, HostProgress, LogAnswer, PlanRequest
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.follow import follow
 from clarion_controller.cli.ordering import plan
@@ -83,9 +83,14 @@ def failed(deployment: DeploymentAnswer) -> list[HostProgress]:
 
 def last_log(controller: Controller, deployment: DeploymentAnswer, host: str) -> str:
     """Return the last log that a host reported of a deployment; "" if it reported none."""
-    return next((each.log for each in reversed(controller.logs(deployment.id, host)) if each.log), "")
+    return next((each.log for each in _newest_first(controller, deployment, host) if each.log), "")
 
 
 def last_stage(controller: Controller, deployment: DeploymentAnswer, host: str) -> str:
     """Return the last stage that a host reported of a deployment; "" if it reported none."""
-    return next((each.stage for each in reversed(controller.logs(deployment.id, host)) if each.stage), "")
+    return next((each.stage for each in _newest_first(controller, deployment, host) if each.stage), "")
+
+
+def _newest_first(controller: Controller, deployment: DeploymentAnswer, host: str) -> list[LogAnswer]:
+    # Asked for one host, the controller refuses a host that has no agent.
+    return [each for each in reversed(controller.logs(deployment.id)) if each.host == host]

@@ -31,6 +31,8 @@ from clarion_controller.nightly.report import Check, Result
 from clarion_controller.nightly.servers_place import place_for
 from clarion_controller.publish import publish
 
+pytestmark = pytest.mark.timeout(180)
+
 FLEET = """
 [environment.production]
 roles = ["web", "db"]
@@ -43,7 +45,7 @@ apps = ["web"]
 apps = ["db"]
 
 [nightly]
-server_deadline = "40s"
+server_deadline = "2m"
 
 [[integration]]
 name = "web reaches the database"
@@ -130,7 +132,7 @@ class Stage:
     def rehearse(self, server_deadline: str = "") -> dict[str, Check]:
         """Return every check of the night by its name."""
         if server_deadline:
-            fleet = (self.cluster.home / "fleet.toml").read_text().replace('"40s"', f'"{server_deadline}"')
+            fleet = (self.cluster.home / "fleet.toml").read_text().replace('"2m"', f'"{server_deadline}"')
             self.night = replace(self.night, fleet=parse_fleet(fleet))
         checks = rehearse(self.night, "production", OnThisMachine(self.machines).opened)
         assert len({check.name for check in checks}) == len(checks)
@@ -160,7 +162,7 @@ def stage(tmp_path: Path, short: Path) -> Stage:
         cluster="c" * 32,
         run="20261122-abcd",
         began=time.time(),
-        deadline=time.monotonic() + 55,
+        deadline=time.monotonic() + 150,
         work=short / "work",
         in_force=tuple(InForce("production", app, "1.0.0") for app in ("web", "db")),
         log=lines.append,
