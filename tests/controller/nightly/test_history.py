@@ -148,6 +148,14 @@ def test_a_damaged_report_costs_only_what_it_said(reports: Reports, content: byt
         reports.last()
 
 
+def test_what_is_no_file_is_not_read(reports: Reports) -> None:
+    """Whoever owns the home makes root neither wait nor read elsewhere."""
+    os.mkfifo(reports.folder / "2026-11-20.json")
+    reports.write(a_report("2026-11-19"))
+    (reports.folder / "2026-11-21.json").symlink_to("2026-11-19.json")
+    assert [report.night for report in reports.readable()] == ["2026-11-19"]
+
+
 @pytest.mark.parametrize("night", ["2026-11-19", "../../secret", ""])
 def test_a_night_without_a_report_is_said_to_be_unknown(reports: Reports, night: str) -> None:
     """And nothing but the report of a night is ever opened."""
