@@ -46,8 +46,9 @@ def fold(state: Deployments, seq: int, event: AnyEvent, context: Context) -> tup
         return state, []
     if isinstance(event, StatusChanged):
         return _changed(_with(state, walked), seq, event, walked.id)
-    after = replace(walked, halt=Halt(seq, event.at, event.reason)) if isinstance(event, Halted) else None
-    after = after or moved(walked, seq, event, context)
+    if isinstance(event, Halted):
+        return _with(state, replace(walked, halt=Halt(seq, event.at, event.reason))), []
+    after = moved(walked, seq, event, context)
     return (_with(state, after) if after is not walked else state), []
 
 

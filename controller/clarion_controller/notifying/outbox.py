@@ -158,9 +158,8 @@ def _put(connection: Connection, each: Outgoing) -> None:
 
 
 def _end(connection: Connection, pending: Pending, **values: object) -> None:
-    # Never what ended already: it may have been abandoned while it was on its way.
-    this = (outbox.c.id == pending.id) & (outbox.c.status == PENDING)
-    connection.execute(update(outbox).where(this).values(attempts=pending.attempts + 1, **values))
+    statement = update(outbox).where(outbox.c.id == pending.id)
+    connection.execute(statement.values(attempts=pending.attempts + 1, **values))
 
 
 def _said(connection: Connection, row: Row[Any]) -> str:

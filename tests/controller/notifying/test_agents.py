@@ -58,6 +58,15 @@ def test_who_is_lost_later_is_another_incident() -> None:
     assert only(story.waits(200.0)).incident != first.incident
 
 
+def test_who_is_recorded_late_is_an_incident_of_its_own() -> None:
+    """What was told already does not grow."""
+    story = Story()
+    first = told_lost(story, "web-1")
+    story.happens(*lost("web-2", at=125.0))
+    second = only(story.waits(200.0))
+    assert (second.incident != first.incident, second.affected) == (True, ("web-2",))
+
+
 def test_all_back_is_told_once_at_once_and_ends_the_incident() -> None:
     """Nobody is left to wait for."""
     story = Story()

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import typer
+from click import Group
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.controller.notifying.stories import NAMES, WEB_1, Story, deployment, rollback
+from tests.controller.notifying.stories import NAMES, WEB_1, WEB_2, Story, deployment, kinds, rollback
 
+from clarion_controller.cli.verbs import load
 from clarion_controller.notice import Kind, Notice
 from clarion_controller.notifying.derive import Known
 from clarion_controller.notifying.wording import MAX_AFFECTED, MAX_REASON, MAX_TITLE
@@ -168,6 +171,17 @@ def test_a_reason_of_a_megabyte_full_of_line_breaks_is_cut() -> None:
     assert notice.reason.isprintable()
 
 
+def test_what_is_due_is_told_in_the_order_in_which_it_became_due() -> None:
+    """Whatever it is about, also if nobody looked for a while."""
+    story = Story()
+    story.accepts(DEPLOYMENTS[0])
+    story.happens(HostLost(at=1.0, host=WEB_1, reason=""), of=DEPLOYMENTS[0])
+    story.ends(DEPLOYMENTS[0], DeploymentStatus.DEGRADED, at=2.0)
+    story.happens(AgentLost(at=3.0, host=WEB_2, name="web-2", environment="production", since=0.0))
+    story.happens(HostMoved(at=4.0, host=WEB_1, status=HostStatus.COMMITTED), of=DEPLOYMENTS[0])
+    assert kinds(story.waits(1e6)) == ["agent_lost", "straggler_caught_up"]
+
+
 def test_every_kind_but_the_test_has_its_story() -> None:
     """No kind that fleet.toml may name is never told."""
     told = set[Kind]()
@@ -189,3 +203,15 @@ def test_every_kind_but_the_test_has_its_story() -> None:
     story.happens(NightlyFinished(at=101.0, night="n", broken={"a": ""}))
     story.happens(NightlyFinished(at=102.0, night="n", working=["a"]))
     assert told | {notice.kind for notice in story.notices} == {*Kind} - {Kind.TEST}
+
+
+@given(happenings)
+def test_every_next_command_exists(drawn: Sequence[Any]) -> None:
+    """With its subcommand and its options; who is woken by a notice types what it says."""
+    for notice in told_of(drawn):
+        program, verb, *rest = notice.next_command.split()
+        assert program == "clarion"
+        command = typer.main.get_command(load(verb))
+        if isinstance(command, Group) and rest and rest[0] in command.commands:
+            command, rest = command.commands[rest[0]], rest[1:]
+        command.make_context(verb, rest, resilient_parsing=False).close()

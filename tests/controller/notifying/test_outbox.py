@@ -99,7 +99,7 @@ def test_what_a_forge_said_is_remembered_by_subject(outbox: Outbox) -> None:
 
 
 def test_what_is_for_nobody_any_more_is_given_up(outbox: Outbox) -> None:
-    """Also if it was on its way just then: its end is not recorded over that."""
+    """And stays so when an attempt that was on its way just then fails."""
     put(outbox, outgoing("one"), outgoing("one", MAIL))
     on_its_way = outbox.first(CHAT)
     assert on_its_way

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 from tests.controller.fake_fleet import FakeFleet, Faults, fleet_of
 
@@ -64,6 +65,15 @@ class World:
         """Read all there is, `later` seconds after the last that happened."""
         while self.reader.read_on(fleet, self.fleet.clock.now + later):
             pass
+
+    @contextmanager
+    def outbox_is_read_only(self) -> Iterator[None]:
+        """Let nobody write the outbox within a `with` block."""
+        with self.outbox._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+        yield
+        with self.outbox._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA query_only = OFF")
 
     def waits(self, channel: str = "chat") -> list[str]:
         """Take everything out that waits for a channel, and return the kinds of notices."""
@@ -152,6 +162,15 @@ def test_a_memory_that_another_version_wrote_is_begun_anew(world: World) -> None
     with capture_logs():
         world.restart()
     build(world, "failed")
+    world.read()
+    assert world.waits() == ["build_broken"]
+
+
+def test_what_could_not_be_written_is_read_again(world: World) -> None:
+    """A disk that is full for a while costs nobody a notice."""
+    build(world, "failed")
+    with world.outbox_is_read_only(), pytest.raises(OperationalError):
+        world.read()
     world.read()
     assert world.waits() == ["build_broken"]
 
