@@ -109,11 +109,12 @@ def git(folder: Path, *arguments: str) -> None:
 class Town:
     """Everything that a night is about: a controller that serves, upstream's wheels, a git remote.
 
-    While `gate` is closed, upstream keeps whoever asks waiting.
+    `address` is where upstream is. While `gate` is closed, upstream keeps whoever asks waiting.
     """
 
     live: Live
     gate: threading.Event
+    address: str
     wheels: Path
     source: Path
     remote: Path
@@ -167,7 +168,7 @@ def town(folder: Path) -> Iterator[Town]:
     with serving_folder(wheels, gate) as address, live(cluster.home) as controller:
         (source / "clarion.toml").write_text(APP_TOML.format(python=sys.executable, wheels=address))
         (source / "check.py").write_text(CHECK)
-        town = Town(controller, gate, wheels, source, remote)
+        town = Town(controller, gate, address, wheels, source, remote)
         town.release("1.0.0")
         controller.enrol("web-1")
         town.deploy("1.0.0")

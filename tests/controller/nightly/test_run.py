@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,16 +173,22 @@ def test_the_deadline_ends_a_night_with_what_is_known(shop: Town) -> None:
     assert shop.kept("2026-11-20").failure == "the deadline was reached"
     assert result_of(shop, "2026-11-20") == (Result.SKIPPED, "not reached: the deadline was reached")
     assert told(shop).broken == {"the night": "the deadline was reached"}
-    assert builds() == []
+    assert builds(shop) == []
 
 
-def builds() -> list[str]:
-    """Return the command lines of builds that are under way, for a moment at most after they were ended."""
+def processes(*marks: str) -> list[str]:
+    """Return the command lines that have one of these words in them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes().decode("utf-8", "replace").replace("\0", " "))
+    return [line for line in found if any(mark in line for mark in marks)]
+
+
+def builds(shop: Town) -> list[str]:
+    """Return the processes of this town's builds, which may take a moment to end."""
     deadline = time.monotonic() + 10
-    found = ["?"]
-    while found and time.monotonic() < deadline:
-        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-        found = [line.decode().replace("\0", " ") for line in lines if b"--find-links" in line or b"bwrap" in line]
+    while (found := processes(shop.address, os.environ["TMPDIR"])) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found
 
@@ -195,7 +201,7 @@ def begun(shop: Town) -> subprocess.Popen[str]:
     assert process.stderr
     assert process.stderr.readline() == "rebuild shop 1.0.0\n"
     deadline = time.monotonic() + 20
-    while not any(b"--find-links" in path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")):
+    while not processes(shop.address):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return process
@@ -219,7 +225,7 @@ def test_a_night_that_is_told_to_stop_takes_everything_away(shop: Town, number: 
         process.send_signal(number)
         process.communicate(timeout=60)
         assert process.returncode == 1
-    assert builds() == []
+    assert builds(shop) == []
     report = shop.kept(date_of(time.time()))
     assert report.failure in ("it was told to stop", "somebody pressed Ctrl-C")
     assert check_in(report, "rebuild shop").result is Result.SKIPPED
@@ -230,7 +236,7 @@ def test_the_next_night_takes_away_what_a_killed_one_left(shop: Town) -> None:
     with begun(shop) as process:
         process.kill()
         process.communicate(timeout=60)
-    assert builds() == []
+    assert builds(shop) == []
     left = list(Path(os.environ["TMPDIR"]).iterdir())
     assert len(left) == 1
     shop.gate.set()
@@ -316,3 +322,22 @@ def test_a_secret_that_is_missing_is_one_broken_check(shop: Town) -> None:
     assert check.result is Result.BROKEN
     assert "nowhere cannot be read" in check.reason
     assert check.log
+
+
+CLOUD = """
+[role.web]
+aws = { region = "eu-west-1", image = "ami-1", instance_type = "t3.micro", profile = "nobody-has-this-one" }
+"""
+
+
+def test_a_cloud_that_cannot_be_swept_is_one_broken_check(shop: Town) -> None:
+    """What may be left there costs money, so it is said; everything else goes on."""
+    fleet = shop.home / "fleet.toml"
+    text = fleet.read_text().replace("[environment.production]", '[environment.production]\nroles = ["web"]')
+    fleet.write_text(text + CLOUD)
+    report = shop.night("2026-11-20", Wishes()).report
+    sweep = check_in(report, "sweep")
+    assert (sweep.result, sweep.reason[:5]) == (Result.BROKEN, "aws: ")
+    assert check_in(report, "rebuild shop").reason == "bit-identical"
+    assert check_in(report, "server production/web").result is Result.BROKEN
+    assert check_in(shop.night("2026-11-21").report, "sweep").result is Result.WORKS, "--only rebuild asks no cloud"
