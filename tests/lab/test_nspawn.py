@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from clarion_controller.provisioners.containers import staying
 from clarion_controller.provisioners.containers.cgroups import Groups
 from clarion_controller.provisioners.containers.container import Container
 from clarion_controller.provisioners.containers.furnish import furnish
@@ -22,6 +24,7 @@ from clarion_controller.provisioners.containers.network import Network
 from clarion_controller.provisioners.containers.night_folder import prefix_of
 from clarion_controller.provisioners.containers.recipe import Apt, Recipe, this_machines_apt
 from clarion_controller.provisioners.containers.rootfs import RootFileSystems, build
+from clarion_controller.provisioners.containers.staying import Here
 from clarion_controller.provisioners.containers.workshop import Limits, Step, Workshop
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import FirstBoot, Machine, ServerOrder
@@ -30,6 +33,7 @@ from clarion_protocol.errors import BadConfig, ProvisionFailed
 
 from . import debs
 from .cache import Cache
+from .lab import Lab
 
 LONG = "a-server-with-a-name-longer-than-any-interface.example"
 SETUP = """\
@@ -181,6 +185,24 @@ def test_a_setup_script_that_goes_wrong_leaves_no_server(night: Night, setup: st
     assert night.left() == set()
 
 
+def test_a_night_that_is_closed_waits_for_no_server_that_is_being_made(night: Night) -> None:
+    """Who makes it in another thread is told, and nothing of it is left."""
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(night.provisioner.create, night.order("web", "#!/bin/sh\nsleep 1000\n", agent=""))
+        until(lambda: any(path.endswith("/setup") for path in night_processes(night.place)))
+        began = time.monotonic()
+        night.provisioner.close()
+        assert isinstance(making.exception(10), ProvisionFailed)
+        assert time.monotonic() - began < 8  # the setup script would have had ten seconds
+    assert night.left() == set()
+
+
+def night_processes(place: Path) -> list[str]:
+    """Return the control groups of the steps that run now for servers in `place`."""
+    tops = [Path(group) for group in groups_of(place)]
+    return [str(path) for top in tops for path in top.iterdir() if path.is_dir()]
+
+
 def test_an_agent_that_is_no_package_is_said_in_apts_words(night: Night, tmp_path: Path) -> None:
     """A file that is not there is a mistake of who configured it."""
     broken = tmp_path / "agent.deb"
@@ -282,3 +304,49 @@ def _serve_once(nspawn: NspawnProvisioner) -> bytes:
         said: bytes = ask.communicate(timeout=30)[0]
         server.wait(10)
     return said.strip()
+
+
+# -- a server that stays ----------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_stays_is_booted_by_systemd(lab: Lab, tmp_path: Path) -> None:
+    """It is built where only root may look, comes whole, and systemd boots it, now and with its machine."""
+    disk = tmp_path / "disk"
+    here = Here(disk / "var/lib/machines", disk / "etc/systemd/nspawn", tmp_path)
+    here.machines.mkdir(mode=0o700, parents=True)
+    here.settings.parent.mkdir(parents=True)
+    setup = "#!/bin/sh\necho made > /srv/setup\n"
+    order = ServerOrder("web-9", Role(), FirstBoot("clarion1.nonsense", setup=setup))
+    assert set(staying._build(staying.Staying("web-9", here), order, here, Limits())) == {"rootfs", "setup"}
+    assert list(here.aside.iterdir()) == []
+
+    host = lab.prepare("host", [_containers_of_this_machine(tmp_path / "layer")], disk)
+    host.boot()
+    for command in staying.starting("web-9"):
+        host.run(*command, timeout=100)
+    host.kill()
+    host.boot()
+    until(lambda: host.show("systemd-nspawn@web-9", "ActiveState") == "active")
+    assert host.show("systemd-nspawn@web-9", "StatusText") == "Container running: Ready."
+    inside = f"--target={host.run('machinectl', 'show', 'web-9', '--property=Leader', '--value').stdout.strip()}"
+    assert host.run("nsenter", inside, "--all", "cat", "/etc/hostname", "/srv/setup").stdout == "web-9\nmade\n"
+    assert host.run("nsenter", inside, "--all", "ip", "-brief", "address").stdout.count(host.address) == 1
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _containers_of_this_machine(layer: Path) -> Path:
+    """Return a layer with what Debian's package systemd-container has on this machine."""
+    listed = subprocess.run(["dpkg", "-L", "systemd-container"], capture_output=True, text=True, check=True).stdout
+    for source in map(Path, listed.splitlines()):
+        if source.is_symlink() or source.is_file():
+            target = layer / source.parent.resolve().relative_to("/") / source.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    return layer

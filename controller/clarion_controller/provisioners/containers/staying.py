@@ -106,9 +106,10 @@ class Staying:
             ProvisionFailed: it did not come up; the message ends with what it said.
         """
         began = time.monotonic()
-        done = _run("systemctl", "enable", "--now", self._unit)
-        if done.returncode != 0:
-            raise ProvisionFailed(f"{self._unit} did not start: {done.stderr.strip()[-500:]}\n{self.console()}")
+        for command in starting(self.name):
+            done = _run(*command)
+            if done.returncode != 0:
+                raise ProvisionFailed(f"{self._unit} did not start: {done.stderr.strip()[-500:]}\n{self.console()}")
         return time.monotonic() - began
 
     def console(self) -> str:
@@ -124,6 +125,14 @@ class Staying:
         with contextlib.suppress(FileNotFoundError):
             self._settings.unlink()
         remove_tree(self._root)
+
+
+def starting(name: str) -> list[tuple[str, ...]]:
+    """Return the commands that boot a machine, now and whenever this machine boots, as 'machinectl enable' does."""
+    return [
+        ("systemctl", "enable", "machines.target"),
+        ("systemctl", "enable", "--now", f"systemd-nspawn@{name}.service"),
+    ]
 
 
 def make(order: ServerOrder, here: Here, limits: Limits) -> tuple[Staying, Mapping[str, float]]:
