@@ -34,7 +34,7 @@ EXPOSURE = {
     "clarion-test@": 5,
     "clarion-check@": 12,
     "clarion-builder": 30,  # it builds walls, which takes namespaces and mounts
-    "clarion-nightly": 89,  # it makes servers, as root
+    "clarion-nightly": 90,  # it makes servers, as root
 }
 
 
