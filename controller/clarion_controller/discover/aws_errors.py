@@ -168,6 +168,11 @@ def explain(error: Exception, asked: Asked) -> ClarionError:
     return said.of(**facts)
 
 
+def is_known(error: Exception) -> bool:
+    """Return whether there are words for this error here."""
+    return any(name in _BY_NAME for name in _names(error))
+
+
 def _action(error: Exception) -> str:
     """Return the IAM action if it was one on the way to the credentials of a profile's role."""
     operation = str(getattr(error, "operation_name", ""))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from clarion_controller.discover import aws_errors
 from clarion_controller.discover.aws_errors import Asked, explain
 from clarion_controller.discover.said import Said
 from clarion_controller.roles import AwsServer
@@ -93,7 +94,7 @@ def is_refusal(error: BaseException) -> bool:
 def explained_for(error: Exception, server: AwsServer, action: str) -> ClarionError:
     """Return what to raise instead of an error of boto3."""
     code = code_of(error)
-    if code in _BY_CODE:
+    if code in _BY_CODE or (code and not aws_errors.is_known(error)):
         return said_of(code, str(_answer(error)["Error"].get("Message", "")), server, action)
     known = explain(error, Asked(action, server.region, server.profile, server.endpoint))
     return CloudUnavailable(known.message, hint=LATER) if isinstance(known, CloudUnavailable) else known

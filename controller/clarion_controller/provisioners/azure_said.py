@@ -23,6 +23,11 @@ _FORBIDDEN = Said(
     "Azure does not allow {action} in {resource_group} to these credentials",
     "Give them a role with {action}; docs/how-to/provision-a-server.md names all that are needed.",
 )
+_POLICY = Said(
+    CloudRefused,
+    "a policy of the Azure subscription forbids it: {code} {quoted}",
+    "See 'az policy assignment list --resource-group {resource_group}' and 'az lock list'.",
+)
 _CAPACITY = Said(
     CloudUnavailable,
     "Azure has no {size} free in {location} now ({code})",
@@ -44,9 +49,8 @@ _FAILED = Said(
 )
 
 _BY_CODE: dict[str, Said] = {
-    **dict.fromkeys(
-        ["AuthorizationFailed", "LinkedAuthorizationFailed", "AuthorizationPermissionMismatch"], _FORBIDDEN
-    ),
+    **dict.fromkeys(["AuthorizationFailed", "LinkedAuthorizationFailed", "403"], _FORBIDDEN),
+    **dict.fromkeys(["RequestDisallowedByPolicy", "ScopeLocked", "ReadOnlyDisabledSubscription"], _POLICY),
     **dict.fromkeys(["AllocationFailed", "ZonalAllocationFailed", "OverconstrainedAllocationRequest"], _CAPACITY),
     **dict.fromkeys(["SkuNotAvailable", "OverconstrainedZonalAllocationRequest", "SubnetIsFull"], _CAPACITY),
     **dict.fromkeys(["QuotaExceeded", "OperationNotAllowed", "PublicIPCountLimitReached"], _QUOTA),
@@ -61,9 +65,11 @@ _BY_CODE: dict[str, Said] = {
 def explained_for(error: Exception, server: AzureServer, action: str) -> ClarionError:
     """Return what to raise instead of an error of the Azure SDK, or of an answer that it makes one of."""
     said = getattr(error, "error", None)
-    for code in [*_codes(said), str(getattr(error, "status_code", ""))]:
-        if code in _BY_CODE:
-            return said_of(code, str(getattr(said, "message", "") or ""), server, action)
+    status = getattr(error, "status_code", None) or 0
+    codes = [code for code in (*_codes(said), str(status)) if code]
+    found = next((code for code in codes if code in _BY_CODE), "")
+    if found or (400 <= status < 500 and status != 401):
+        return said_of(found or codes[0], str(getattr(said, "message", "") or ""), server, action)
     known = explain(error, (server.subscription,))
     return CloudUnavailable(known.message, hint=LATER) if isinstance(known, CloudUnavailable) else known
 

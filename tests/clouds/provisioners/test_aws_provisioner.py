@@ -203,6 +203,7 @@ TROUBLES: dict[str, tuple[Answer, type[ClarionError], str]] = {
     "no such key": (error("InvalidKeyPair.NotFound"), BadConfig, "describe-key-pairs"),
     "no such profile": (error("NoSuchEntity"), BadConfig, "list-instance-profiles"),
     "a type that the zone has not": (error("Unsupported", "Not in eu-west-1c."), BadConfig, "Not in eu-west-1c"),
+    "what nobody has foreseen": (error("InvalidBlockDevice", "As EC2 says."), BadConfig, "As EC2 says."),
     "throttling without end": (error("RequestLimitExceeded", status=503), CloudUnavailable, "Try again later"),
     "keys that have expired": (error("ExpiredToken"), CloudRefused, "expired"),
     "nonsense": (Answer(b"<html/>"), CloudUnavailable, "does not speak EC2's language"),

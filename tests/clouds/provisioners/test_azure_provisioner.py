@@ -205,6 +205,9 @@ REFUSALS: dict[str, tuple[Answer, type[ClarionError], str]] = {
     "a size that there is not": (refusal(409, "SkuNotAvailable"), CloudUnavailable, "no Standard_D2s_v5 free"),
     "no such image": (refusal(404, "PlatformImageNotFound", "12-gen3 is not found"), BadConfig, "12-gen3"),
     "throttling without end": (refusal(429, "TooManyRequests", "Slow."), CloudUnavailable, "patience"),
+    "a policy": (refusal(403, "RequestDisallowedByPolicy", "Tag owner is missing"), CloudRefused, "owner is missing"),
+    "another refusal": (refusal(409, "Strange", "As Azure says."), ProvisionFailed, "Strange As Azure says."),
+    "a refusal without a code": (refusal(403, "", ""), CloudRefused, "Microsoft.Compute/virtualMachines/write"),
     "a fault of its own": (refusal(500, "InternalServerError"), CloudUnavailable, "fault of its own"),
     "a token that has expired": (refusal(401, "ExpiredAuthenticationToken"), CloudRefused, "credentials"),
 }
