@@ -30,9 +30,10 @@ def text_of(report: Report) -> str:
 def headline(report: Report) -> str:
     """Return how a night went, in a line."""
     results = [check.result for check in report.checks]
+    work = "works" if results.count(Result.WORKS) == 1 else "work"
     counted = ", ".join(
         f"{results.count(result)} {word}"
-        for result, word in ((Result.BROKEN, "broken"), (Result.WORKS, "work"), (Result.SKIPPED, "skipped"))
+        for result, word in ((Result.BROKEN, "broken"), (Result.WORKS, work), (Result.SKIPPED, "skipped"))
         if result in results
     )
     ended = f"; it ended before its end: {one_line(report.failure)}" if report.failure else ""

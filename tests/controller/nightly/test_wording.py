@@ -23,7 +23,7 @@ REPORT = Report(
 )
 
 TEXT = """\
-Night of 2026-11-22: 1 broken, 1 work, 1 skipped, in 12 min; it ended before its end: the deadline
+Night of 2026-11-22: 1 broken, 1 works, 1 skipped, in 12 min; it ended before its end: the deadline
 was reached
 
 broken   rebuild shop        greeting 1.0 -> 1.1: the package test: "python3 check.py" failed with
