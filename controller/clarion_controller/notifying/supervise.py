@@ -61,24 +61,27 @@ async def _one_life(home: Path, fleet: Callable[[], Fleet], care: Care) -> None:
     process = await asyncio.create_subprocess_exec(
         *COMMAND, str(home), str(os.getpid()), stdin=DEVNULL, cwd="/", start_new_session=True
     )
+    ended = asyncio.create_task(process.wait())
     try:
         while _is_needed(fleet, if_unknown=True):
-            with contextlib.suppress(asyncio.TimeoutError):
-                status = await asyncio.wait_for(asyncio.shield(process.wait()), care.look_every)
-                _log.error("notifying.died", status=status)
+            await asyncio.wait([ended], timeout=care.look_every)
+            if ended.done():
+                _log.error("notifying.died", status=ended.result())
                 return
     finally:
-        await _end(process, care)
+        await _end(process, ended, care)
 
 
-async def _end(process: Process, care: Care) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), care.last_moment)
-        except asyncio.TimeoutError:
+async def _end(process: Process, ended: asyncio.Task[int], care: Care) -> None:
+    """Ask it to end, and kill it if it does not, or if nobody waits for that any more; in any case reap it."""
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.wait([ended], timeout=care.last_moment)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
             process.kill()
-            await process.wait()
+        await ended
 
 
 def _is_needed(fleet: Callable[[], Fleet], *, if_unknown: bool) -> bool:
