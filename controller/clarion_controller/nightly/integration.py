@@ -107,5 +107,9 @@ def _why(reason: str, integration: Integration) -> str:
 
 def _check(ground: Ground, integration: Integration, result: Result, reason: str) -> Check:
     environment = ground.orderer.environment
-    name = f"integration {integration.name} in {environment}"
-    return Check(name=name, environment=environment, result=result, reason=reason)
+    return Check(name=name_of(integration, environment), environment=environment, result=result, reason=reason)
+
+
+def name_of(integration: Integration, environment: str) -> str:
+    """Return what the check of an integration is called, every night the same."""
+    return f"integration {integration.name} in {environment}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from clarion_controller.api.answers import DeploymentAnswer, HostProgress
 from clarion_controller.nightly.rehearsal_order import Orderer, Wish, begin, failed, finish, last_log, last_stage
 from clarion_controller.nightly.servers import Server
-from clarion_protocol.errors import ClarionError, WaitTimedOut
+from clarion_protocol.errors import ClarionError, ControllerUnreachable, WaitTimedOut
 from clarion_protocol.words import HostStatus
 
 
@@ -16,6 +16,9 @@ def deploy_all(orderer: Orderer, servers: Sequence[Server], in_force: Mapping[st
     """Deploy each app to those of `servers` that are well; what fails is noted with the server on which it does.
 
     Nobody waits beyond `until` (monotonic).
+
+    Raises:
+        ControllerUnreachable: the rehearsal's controller has gone.
     """
     began = time.time()
     well = {server.name: server for server in servers if server.is_well}
@@ -34,6 +37,8 @@ def _begin(orderer: Orderer, well: Mapping[str, Server], app: str, version: str)
     try:
         # One server's failure is not the others': each has its own say.
         return begin(orderer, Wish(app, version, meant, max_failures=len(meant)))
+    except ControllerUnreachable:  # there is nothing left to order from
+        raise
     except ClarionError as error:
         for name in meant:
             well[name].fail(f"{app} {version} could not be ordered: {error.message}")

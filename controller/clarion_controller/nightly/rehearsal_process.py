@@ -26,7 +26,7 @@ def serving(rehearsal: Rehearsal, start: Start) -> Iterator[None]:
     """Have the rehearsal's controller serve; `start` starts a program where fresh servers reach it.
 
     Raises:
-        ControllerUnreachable: it does not start; the message ends with what it said.
+        ControllerUnreachable: it does not start, or has ended meanwhile; the message ends with what it said.
     """
     log = rehearsal.home / "serve.log"
     program = [sys.executable, "-m", "clarion_controller.nightly.rehearsal_serve", str(rehearsal.home)]
@@ -34,9 +34,20 @@ def serving(rehearsal: Rehearsal, start: Start) -> Iterator[None]:
         process = start(program, stdin=subprocess.PIPE, stdout=out, stderr=out, cwd="/", start_new_session=True)
     try:
         _wait(process, rehearsal.api, log)
-        yield
+        with _explained(process, log):
+            yield
     finally:
         _end(process)
+
+
+@contextmanager
+def _explained(process: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
+    try:
+        yield
+    except ControllerUnreachable as error:
+        if process.poll() is None:
+            raise
+        raise ControllerUnreachable(f"the rehearsal's controller has ended: {_end_of(log)}") from error
 
 
 def _wait(process: subprocess.Popen[bytes], api: Path, log: Path) -> None:
@@ -45,8 +56,11 @@ def _wait(process: subprocess.Popen[bytes], api: Path, log: Path) -> None:
         if _listens(api):
             return
         time.sleep(LOOK_EVERY)
-    said = log.read_text("utf-8", "replace")[-_QUOTED:].strip()
-    raise ControllerUnreachable(f"the rehearsal's controller does not start: {said or 'it said nothing'}")
+    raise ControllerUnreachable(f"the rehearsal's controller does not start: {_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text("utf-8", "replace")[-_QUOTED:].strip() or "it said nothing"
 
 
 def _listens(api: Path) -> bool:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from clarion_controller.api.answers import InviteRequest
 from clarion_controller.integration import APP, applying
-from clarion_controller.nightly.integration import Ground, Member, check_between
+from clarion_controller.nightly.integration import Ground, Member, check_between, name_of
 from clarion_controller.nightly.night import Night
 from clarion_controller.nightly.rehearsal_cluster import Production, Rehearsal
 from clarion_controller.nightly.rehearsal_deploy import deploy_all
@@ -50,18 +50,27 @@ def rehearse(night: Night, environment: str, opening: Opening = place_for) -> li
         why = f'no role is named: add roles = ["web"] to [environment.{environment}], and [role.web]'
         return [_skipped(f"servers {environment}", environment, why)]
     if not in_force:
-        return [_skipped(_name(environment, role), environment, "nothing is in force there yet") for role in roles]
+        return _none(night, environment, Result.SKIPPED, "nothing is in force there yet")
     try:
         return _rehearsed(night, environment, in_force, opening)
     except ClarionError as error:
-        names = [_name(environment, role) for role in roles]
-        why = f"the rehearsal broke down: {error.message}"
-        return [Check(name=name, environment=environment, result=Result.BROKEN, reason=why) for name in names]
+        return _none(night, environment, Result.BROKEN, f"the rehearsal broke down: {error.message}")
+
+
+def _none(night: Night, environment: str, result: Result, why: str) -> list[Check]:
+    """Return the checks of an environment in which no server was judged."""
+    servers = [_name(environment, role) for role in night.fleet.in_environment(environment).roles]
+    between = [name_of(each, environment) for each in applying(night.fleet, environment)]
+    return [
+        *(Check(name=name, environment=environment, result=result, reason=why) for name in servers),
+        *(_skipped(name, environment, why) for name in between),
+    ]
 
 
 def _rehearsed(night: Night, environment: str, in_force: Mapping[str, str], opening: Opening) -> list[Check]:
     with opening(night, environment) as place, _stage(night, environment, in_force, place) as stage:
         servers = _servers(night, environment, in_force, place)
+        _fail_without(stage.missing, servers)
         try:
             until = min(time.monotonic() + night.fleet.nightly.server_deadline, night.deadline)
             night.log(f"{environment}: making {', '.join(server.name for server in servers)}")
@@ -76,9 +85,13 @@ def _rehearsed(night: Night, environment: str, in_force: Mapping[str, str], open
 
 @dataclass(frozen=True)
 class _Stage:
-    """What a rehearsal is played on: its cluster, whose controller serves, and who orders there."""
+    """What a rehearsal is played on: its cluster, whose controller serves, and who orders there.
+
+    `missing` says of an app why it could not be published in it.
+    """
 
     rehearsal: Rehearsal
+    missing: Mapping[str, str]
     orderer: Orderer
     work: Path
     server_deadline: float
@@ -105,11 +118,26 @@ def _stage(night: Night, environment: str, in_force: Mapping[str, str], place: P
     with tempfile.TemporaryDirectory(prefix="r-", dir=night.work) as folder:
         work = Path(folder)
         rehearsal = Rehearsal.found(work / "home", environment, place.address)
-        production = Production(night.home, night.fleet)
-        for app, version in in_force.items():
-            production.give(app, version, rehearsal, work)
+        missing = _publish(night, in_force, rehearsal, work)
         with serving(rehearsal, place.start):
-            yield _Stage(rehearsal, rehearsal.orderer(), work, float(night.fleet.nightly.server_deadline))
+            yield _Stage(rehearsal, missing, rehearsal.orderer(), work, float(night.fleet.nightly.server_deadline))
+
+
+def _publish(night: Night, in_force: Mapping[str, str], rehearsal: Rehearsal, work: Path) -> dict[str, str]:
+    """Publish what is in force in the rehearsal; return of which app that failed, and why."""
+    production, missing = Production(night.home, night.fleet), dict[str, str]()
+    for app, version in in_force.items():
+        try:
+            production.give(app, version, rehearsal, work)
+        except ClarionError as error:  # noqa: PERF203 (a few apps)
+            missing[app] = f"{app} {version} could not be had: {error.message}"
+    return missing
+
+
+def _fail_without(missing: Mapping[str, str], servers: Sequence[Server]) -> None:
+    for server in servers:
+        for app in (each for each in server.apps if each in missing):
+            server.fail(missing[app])
 
 
 def _servers(night: Night, environment: str, in_force: Mapping[str, str], place: Place) -> list[Server]:
@@ -122,7 +150,7 @@ def _between(night: Night, stage: _Stage, servers: Sequence[Server], integration
         if server.role_name in (integration.from_, integration.to) and not server.is_well:
             environment = stage.rehearsal.environment
             why = f"{_name(environment, server.role_name)} is broken"
-            return _skipped(f"integration {integration.name} in {environment}", environment, why)
+            return _skipped(name_of(integration, environment), environment, why)
     members = {server.role_name: [Member(server.name, server.address)] for server in servers}
     return check_between(
         Ground(stage.rehearsal.home, stage.orderer, members, programs=night.home, work=stage.work), integration

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from clarion_controller.provisioners.boot_files import read_first_boot
 from clarion_controller.provisioners.provisioner import Machine, Provisioner, ServerOrder
 from clarion_controller.roles import Role
-from clarion_protocol.errors import ClarionError
+from clarion_protocol.errors import ClarionError, ControllerUnreachable
 
 AT_ONCE = 4
 LOOK_EVERY = 0.25
@@ -87,11 +87,15 @@ class Making:
 
 
 def make(servers: Sequence[Server], making: Making) -> None:
-    """Make all servers, a few at the same time, have their agents join, and let them find each other by name."""
+    """Make all servers that can be, a few at the same time, have their agents join, and let them find each other.
+
+    Raises:
+        ControllerUnreachable: the rehearsal's controller has gone.
+    """
     is_over = threading.Event()
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        all_of_it = [pool.submit(_make_and_wait, server, making, is_over) for server in servers]
+        all_of_it = [pool.submit(_make_and_wait, server, making, is_over) for server in servers if server.is_well]
         for done in wait(all_of_it, return_when=FIRST_EXCEPTION).done:
             done.result()
     finally:
@@ -108,6 +112,8 @@ def _make_and_wait(server: Server, making: Making, is_over: threading.Event) -> 
         server.machine = server.provisioner.create(order)
         server.parts |= _parts(server) or {"made": time.monotonic() - began}
         _wait_for_agent(server, making, is_over)
+    except ControllerUnreachable:  # that of the rehearsal: no server's fault
+        raise
     except ClarionError as error:
         server.fail(f"it could not be made: {error.message}")
 
