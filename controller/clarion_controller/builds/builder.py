@@ -103,7 +103,8 @@ class Builder:
                 log.say(STOPPED)
             return None
         except ClarionError as error:
-            log.say(f"error: {error}\n".encode()[:MAX_FAILURE])
+            # What follows the first line is the end of the output, which stands in the log already.
+            log.say(f"error: {error.message.partition(chr(10))[0]}\n".encode())
             return Finished(failure=str(error)[:MAX_FAILURE])
         except OSError as error:
             _log.exception("build.disk")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 STARTED = b"clarion: inside\n"
 MAX_BYTES = 16 * 2**20
 MAX_LINE = 8 * 1024
-KEPT = 8 * 1024
+KEPT = 1600  # bytes; with a sentence before it, what the controller keeps as a reason
 CUT = b"[what the build printed after this is not kept]\n"
 # Titles, colours and cursors of terminals, in 7 and 8 bits, then every other control but tab and line end.
 _CONTROLS = re.compile(
