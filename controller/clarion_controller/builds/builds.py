@@ -26,10 +26,9 @@ _T = TypeVar("_T")
 class Builds:
     """What the parts of a controller that have to do with builds share."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        path = cluster.home / "state" / "builds.db"
-        self.queue = BuildQueue(path, clock) if clock else BuildQueue(path)
+        self.queue = BuildQueue(cluster.home / "state" / "builds.db")
         self._folders = cluster.home / "state" / "builds"
         make_folder(self._folders, 0o700)
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="builds")

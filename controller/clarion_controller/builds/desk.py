@@ -35,6 +35,7 @@ from clarion_controller.builds import logs
 from clarion_controller.builds.build import Build, BuildStatus, Finished, Job, write_job
 from clarion_controller.builds.builds import HANDED_MANIFEST, HANDED_PACKAGE, Builds
 from clarion_controller.builds.handing_over import keep
+from clarion_controller.repositories import Repository
 from clarion_protocol.errors import Blocked, ClarionError, UnknownName
 from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES
 from clarion_protocol.words import is_version
@@ -85,7 +86,7 @@ async def log(builds: TheBuilds, request: _Request, job_id: JobId) -> dict[str, 
 async def package(builds: TheBuilds, request: _Request, job_id: JobId) -> None:
     """Keep the archive of a green build; it may be as large as all that the build may write."""
     build = await _running(builds, job_id)
-    await _keep(builds, request, job_id, HANDED_PACKAGE, builds.cluster.fleet.repository[build.repository].disk)
+    await _keep(builds, request, job_id, HANDED_PACKAGE, _repository(builds, build).disk)
 
 
 @put("/v1/builder/builds/{job_id:str}/manifest", status_code=204, request_max_body_size=None)
@@ -146,10 +147,7 @@ async def _job_or_none(builds: Builds, build: Build, taken_as: str) -> Job | Non
 
 
 def _job(builds: Builds, build: Build, taken_as: str) -> Job:
-    fleet = builds.cluster.fleet
-    repository = fleet.repository.get(build.repository)
-    if repository is None:
-        raise UnknownName(f"fleet.toml has no [repository.{build.repository}] any more")
+    repository = _repository(builds, build)
     credential = repository.credential.reveal(builds.cluster.home) if repository.credential else ""
     return Job(
         id=build.id + taken_as,
@@ -160,6 +158,13 @@ def _job(builds: Builds, build: Build, taken_as: str) -> Job:
         repository=msgspec.structs.replace(repository, secret=None, token=None, credential=None),
         credential=credential,
     )
+
+
+def _repository(builds: Builds, build: Build) -> Repository:
+    found = builds.cluster.fleet.repository.get(build.repository)
+    if found is None:
+        raise UnknownName(f"fleet.toml has no [repository.{build.repository}] any more", hint="Run 'clarion validate'.")
+    return found
 
 
 async def _taken(builds: Builds, job_id: str) -> Build:

@@ -20,6 +20,7 @@ from tests.stores import Cluster
 
 from clarion_controller.builds.build import BUILDER_SOCKET, Build, BuildStatus
 from clarion_controller.builds.build_queue import BuildQueue
+from clarion_controller.cli import run
 from clarion_controller.cli.client import Controller
 from clarion_controller.publish import packages
 from clarion_controller.state.database import open_database
@@ -160,6 +161,21 @@ def test_a_green_build_of_the_branch_is_deployed(tmp_path: Path) -> None:
         assert len(controller.client.deployments()) == 1
     assert (build.status, build.deployed_to, build.reason) == (BuildStatus.SUCCEEDED, "production", "")
     assert (deployment.app, deployment.version) == ("shop", A[:12])
+
+
+def test_what_was_ordered_before_a_crash_is_not_ordered_again(tmp_path: Path) -> None:
+    """The deployment's reason names the build."""
+    cluster = building_cluster(tmp_path, AUTO)
+    cluster.publish(A[:12])
+    with live(cluster.home) as controller:
+        controller.enrol("web-1")
+        push(controller)
+        reason = f"build {controller.client.builds()[0].id[:12]}, pushed to {MAIN}"
+        order = ["deploy", "shop", A[:12], "-e", "production", "--yes", "--no-wait", "--reason", reason]
+        assert run([*order, "--home", str(cluster.home)]) == 0
+        build_green(cluster.home, cluster, A[:12])
+        assert ended(controller.client).deployed_to == "production"
+        assert len(controller.client.deployments()) == 1
 
 
 def test_what_cannot_be_deployed_says_why(tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ def test_a_body_that_breaks_off_changes_nothing(controller: Live) -> None:
     with raw(controller.home, head.encode() + body) as connection:
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1000) == b""
+    time.sleep(0.5)
     assert len(builds_of(controller)) == before
 
 
@@ -273,6 +274,15 @@ def test_too_many_at_once_are_sent_away(tmp_path: Path) -> None:
             each.close()
         assert httpx.post(f"{url}/hooks/shop", content=body, headers=github_headers(body)).status_code == 202
     assert len(pushes) == 3
+
+
+def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """By its length, or when it has become so: a signature does not help it."""
+    with receiving(building_cluster(tmp_path), Room(largest=1000), []) as url:
+        body = github_push(commits=[{"id": A, "message": "x" * 1000}])
+        for content in (body, iter([body[:600], body[600:]])):
+            answer = httpx.post(f"{url}/hooks/shop", content=content, headers=github_headers(body))
+            assert (answer.status_code, answer.text) == (413, "at most 1000 bytes\n")
 
 
 def test_large_bodies_share_their_room_and_small_ones_need_none(tmp_path: Path) -> None:
