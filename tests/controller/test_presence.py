@@ -101,9 +101,10 @@ def test_nobody_is_lost_because_the_controller_was_away(watch: Watch) -> None:
 def test_nobody_is_lost_because_the_machine_was_not_there(watch: Watch, gap: float) -> None:
     """A machine that slept, or whose clock jumped, heard nobody meanwhile."""
     watch.fleet.clock.now += gap
+    since = watch.fleet.clock.now
     for host in watch.fleet.hosts.values():
-        host.next_word += gap + 40
-    assert watch.passes(80) == []
+        host.faults.silent_when = lambda now: now < since + 70
+    assert watch.passes(200) == []
 
 
 def test_who_was_lost_before_a_start_is_not_lost_again(watch: Watch) -> None:
@@ -148,6 +149,8 @@ def test_while_nobody_knows_who_belongs_to_the_fleet_silence_counts(watch: Watch
 def test_who_has_just_joined_gets_time_to_start(watch: Watch) -> None:
     """An agent that joins speaks a little later."""
     watch.fleet.join("web-0005")
+    joined = watch.fleet.clock.now
     watch.silence("web-0005")
     assert watch.passes(80) == []
     assert watch.passes(60) == ["AgentLost web-0005"]
+    assert last(watch.fleet, AgentLost).since == joined

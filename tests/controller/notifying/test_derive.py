@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import typer
-from click import Group
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.controller.notifying.stories import NAMES, WEB_1, WEB_2, Story, deployment, kinds, rollback
@@ -212,6 +211,7 @@ def test_every_next_command_exists(drawn: Sequence[Any]) -> None:
         program, verb, *rest = notice.next_command.split()
         assert program == "clarion"
         command = typer.main.get_command(load(verb))
-        if isinstance(command, Group) and rest and rest[0] in command.commands:
-            command, rest = command.commands[rest[0]], rest[1:]
+        subcommands = getattr(command, "commands", {})
+        if subcommands and rest and not rest[0].startswith("-"):
+            command, rest = subcommands[rest[0]], rest[1:]
         command.make_context(verb, rest, resilient_parsing=False).close()
