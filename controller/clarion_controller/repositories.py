@@ -69,6 +69,8 @@ def repository_problems(repositories: Mapping[str, Repository], environments: Ma
             yield f"{repository.app!r} cannot be an app's name", (*where, "app")
         if not _URL.match(repository.url):
             yield "name a remote: https://, ssh://, git://, file:///, user@host:path, or a folder", (*where, "url")
+        if re.match(r"https?://[^/]*@", repository.url):
+            yield "a password in an address can be read by all; name it as 'credential'", (*where, "url")
         if repository.path.startswith("/") or ".." in repository.path.split("/"):
             yield "name a folder inside the repository", (*where, "path")
         if repository.api and not repository.api.startswith(("https://", "http://")):
