@@ -40,16 +40,17 @@ class Truth:
 class Cluster:
     """The controller `control` and the servers whose agents have joined it."""
 
-    def __init__(self, lab: Lab, control: Server, webs: Sequence[Server]) -> None:
+    def __init__(self, lab: Lab, control: Server, webs: Sequence[Server], environment: str = ENVIRONMENT) -> None:
         self.lab = lab
         self.control = control
         self.webs = list(webs)
+        self.environment = environment
 
     def found(self, strategy: str, hosts: str = "") -> None:
         """Found the cluster; `strategy` and `hosts` are lines for these parts of its environment in fleet.toml."""
         # as root, like the package's own hint: only the home's owner gets the keys
-        self.control.run("clarion", "init", "--address", self.control.address)
-        table = f"[environment.{ENVIRONMENT}]\n"
+        self.control.run("clarion", "init", "--address", self.control.address, "-e", self.environment)
+        table = f"[environment.{self.environment}]\n"
         fleet = self.control.read("/var/lib/clarion/fleet.toml").replace(table, table + hosts) + strategy
         self.control.write("/var/lib/clarion/fleet.toml", fleet)
         self.control.run("systemctl", "start", "clarion-controller")
@@ -74,11 +75,20 @@ class Cluster:
 
     def deploy(self, version: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Deploy a version and follow the rollout to its end."""
-        return self.clarion("deploy", APP, version, "-e", ENVIRONMENT, "--yes", *options)
+        return self.clarion("deploy", APP, version, "-e", self.environment, "--yes", *options)
 
     def begin(self, version: str, *options: str) -> None:
         """Deploy a version and do not wait."""
-        self.must("deploy", APP, version, "-e", ENVIRONMENT, "--yes", "--no-wait", *options)
+        self.must("deploy", APP, version, "-e", self.environment, "--yes", "--no-wait", *options)
+
+    def join(self, server: Server) -> None:
+        """Have a server join, on which the shop may be restarted."""
+        server.write("/etc/clarion-agent/agent.toml", AGENT)
+        server.write("/etc/systemd/system/shop.service", shop.UNIT.read_text(encoding="utf-8"))
+        server.run("systemctl", "enable", "shop.service")
+        token = self.must("hosts", "invite", server.name, "-e", self.environment).strip()
+        server.run("clarion-agent", "join", token)
+        server.run("systemctl", "start", "clarion-agent")
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """Return what `clarion hosts` says of each host, by name."""
@@ -90,7 +100,7 @@ class Cluster:
 
     def status(self) -> dict[str, Any]:
         """Return what `clarion status` says of the shop."""
-        streams = json.loads(self.must("status", APP, "-e", ENVIRONMENT, "--json"))
+        streams = json.loads(self.must("status", APP, "-e", self.environment, "--json"))
         found: dict[str, Any] = streams[0] if streams else {"hosts": [], "deployment": None}
         return found
 
@@ -188,18 +198,9 @@ def set_up(lab: Lab, cache: Cache, webs: int = 5, unreachable: str = "5%") -> Cl
     cluster = Cluster(lab, control, servers)
     cluster.found(FLEET.format(unreachable=unreachable))
     for server in servers:
-        _join(cluster, server)
+        cluster.join(server)
     cluster.wait_until_connected()
     return cluster
-
-
-def _join(cluster: Cluster, server: Server) -> None:
-    server.write("/etc/clarion-agent/agent.toml", AGENT)
-    server.write("/etc/systemd/system/shop.service", shop.UNIT.read_text(encoding="utf-8"))
-    server.run("systemctl", "enable", "shop.service")
-    token = cluster.must("hosts", "invite", server.name, "-e", ENVIRONMENT).strip()
-    server.run("clarion-agent", "join", token)
-    server.run("systemctl", "start", "clarion-agent")
 
 
 def _version(path: str) -> str:

@@ -31,7 +31,9 @@ class Refused(Exception):
 
 @dataclass
 class FakeGithub:
-    """One repository, `acme/shop`; `trouble` is what the next requests get after they took effect."""
+    """One repository, `acme/shop`, with `commits`; `trouble` is what the next requests get after they took effect."""
+
+    commits: set[str] = field(default_factory=lambda: {COMMIT})
 
     statuses: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     deployments: list[dict[str, Any]] = field(default_factory=list)
@@ -66,7 +68,7 @@ class FakeGithub:
     def _status(self, commit: str, body: dict[str, Any]) -> tuple[int, Any]:
         check(body, STATUS, {"state"})
         need(body["state"] in OUTCOMES, "state")
-        need(commit == COMMIT, f"No commit found for SHA: {commit}")
+        need(commit in self.commits, f"No commit found for SHA: {commit}")
         self.statuses.append((commit, body))
         return 201, {"id": len(self.statuses), "state": body["state"]}
 
@@ -80,7 +82,7 @@ class FakeGithub:
 
     def _make(self, body: dict[str, Any]) -> tuple[int, Any]:
         check(body, DEPLOYMENT, {"ref"})
-        need(body["ref"] == COMMIT, f"No ref found for: {body['ref']}")
+        need(body["ref"] in self.commits, f"No ref found for: {body['ref']}")
         if body.get("auto_merge", True) or body.get("required_contexts") != []:
             raise Refused(409, "Conflict: Commit status checks failed, or the merge did")
         number = 1000 + len(self.deployments)
