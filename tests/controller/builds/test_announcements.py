@@ -122,6 +122,8 @@ UNREADABLE = [
     pytest.param(github_push(A, "refs/heads/\x1b[2J"), id="a ref that clears the screen"),
     pytest.param(github_push(A, "refs/heads/a\nb"), id="a ref of two lines"),
     pytest.param(github_push(A, "refs/heads/--upload-pack=x"), id="a ref that is an option"),
+    pytest.param(github_push(A, "refs/heads/*"), id="a ref that is a pattern"),
+    pytest.param(github_push(A, "refs/heads/"), id="a ref without a name"),
     pytest.param(github_push(A, "refs/heads/../../etc"), id="a ref that climbs"),
     pytest.param(github_push(A, "refs/heads/\u202eniam"), id="a ref written backwards"),
     pytest.param(github_push(A, "refs/heads/" + "a" * 300), id="an endless ref"),

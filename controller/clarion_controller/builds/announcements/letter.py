@@ -20,7 +20,7 @@ GONE = re.compile(r"0{40}(0{24})?\Z")  # the commit of a branch that is no more
 _T = TypeVar("_T", bound=msgspec.Struct)
 _COMMIT = re.compile(COMMIT)
 # As `git check-ref-format` says, and no name that begins like an option.
-_REF = re.compile(r"refs/(?:heads|tags)/[^-./][^\s\x00-\x20\x7f~^:?*\[\\]*\Z")
+_REF = re.compile(r"refs/(?:heads|tags)/(?![-./])[^\s\x00-\x20\x7f~^:?*\[\\]+\Z")
 _NOT_IN_A_REF = re.compile(r"\.\.|//|@\{|/\.|\.lock(?:/|\Z)|[./]\Z")
 _DELIVERY = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _LONGEST_REF = 250
