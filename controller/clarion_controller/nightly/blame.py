@@ -39,7 +39,7 @@ def blamed(error: BuildFailed, before: Baseline, made_of: Callable[[], Mapping[s
     if not moves:
         return Blame(failure, (f"no dependency has moved since {before.when}",))
     named = ", ".join(moves[:NAMED]) + (f" and {len(moves) - NAMED} more" if len(moves) > NAMED else "")
-    return Blame(f"{named}: {failure}", tuple(f"since {before.when}: {move}" for move in moves))
+    return Blame(f"{named}: {failure}", tuple(f"moved since {before.when}: {move}" for move in moves))
 
 
 def _failure(message: str) -> str:

@@ -60,6 +60,7 @@ def _first_night(event: NightlyFinished, checks: Collection[str]) -> str:
 
 def _broken(seq: int, event: NightlyFinished, group: Broken, known: Collection[str]) -> Notice:
     first = group.checks[0]
+    name = f"{first}: " if len(group.checks) > 1 else ""  # the title has the only one
     more = f"; also broken, since earlier: {listed(sorted(known))}" if known else ""
     return worded(
         seq,
@@ -67,7 +68,7 @@ def _broken(seq: int, event: NightlyFinished, group: Broken, known: Collection[s
         severity=Severity.WARNING,
         incident=group.incident,
         title=f"nightly of {event.night} broken: {listed(group.checks)}",
-        reason=f"{first}: {event.broken[first]} (since {group.night}); {_rest(event)}{more}",
+        reason=f"{name}{event.broken[first]} (since {group.night}); {_rest(event)}{more}",
         since=group.since,
         at=event.at,
         affected=group.checks,
@@ -85,7 +86,7 @@ def _repaired(seq: int, event: NightlyFinished, before: Broken, after: Broken) -
         incident=before.incident,
         resolves=not after.checks,
         title=f"nightly of {event.night} repaired: {listed(works)}",
-        reason=f"broken since {before.night}{still}; {_rest(event)}",
+        reason=f"was broken since {before.night}{still}; now {_rest(event)}",
         since=before.since,
         at=event.at,
         affected=works,
@@ -96,6 +97,7 @@ def _repaired(seq: int, event: NightlyFinished, before: Broken, after: Broken) -
 
 
 def _rest(event: NightlyFinished) -> str:
-    broken = counted(len(event.broken), "check")
     skipped = f", {event.skipped} skipped" if event.skipped else ""
-    return f"{broken} broken, {event.works} working{skipped}"
+    if not event.broken:
+        return f"{counted(event.works, 'check')} working{skipped}"
+    return f"{counted(len(event.broken), 'check')} broken, {event.works} working{skipped}"

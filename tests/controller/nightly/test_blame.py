@@ -15,7 +15,7 @@ def test_a_dependency_that_moved_is_named_first() -> None:
     """With what failed behind it, and since when it counts below."""
     blame = blamed(FAILED, BEFORE, lambda: {"greeting": "1.1", "left-pad": "1.3.0"})
     assert blame.reason == 'greeting 1.0 -> 1.1: "make" failed with exit code 2'
-    assert blame.findings == ("since the night of 2026-11-20: greeting 1.0 -> 1.1",)
+    assert blame.findings == ("moved since the night of 2026-11-20: greeting 1.0 -> 1.1",)
 
 
 def test_of_many_only_the_first_are_named_in_the_reason() -> None:

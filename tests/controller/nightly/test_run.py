@@ -55,7 +55,7 @@ def test_nights_name_the_dependency_that_broke_the_build_and_since_when(shop: To
     assert not second.is_good
     assert (check.result, check.since) == (Result.BROKEN, "2026-11-21")
     assert check.reason.startswith("greeting 1.0 -> 1.1: ")
-    assert check.findings == ("since the night of 2026-11-20: greeting 1.0 -> 1.1",)
+    assert check.findings == ("moved since the night of 2026-11-20: greeting 1.0 -> 1.1",)
     assert "greeting says goodbye" in check.log
 
     check = check_in(shop.night("2026-11-22").report, "rebuild shop")

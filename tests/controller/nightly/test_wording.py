@@ -13,7 +13,7 @@ BROKEN = Check(
     result=Result.BROKEN,
     reason='greeting 1.0 -> 1.1: the package test: "python3 check.py" failed with exit code 1',
     since="2026-11-21",
-    findings=("since the night of 2026-11-20: greeting 1.0 -> 1.1",),
+    findings=("moved since the night of 2026-11-20: greeting 1.0 -> 1.1",),
     log="one\ntwo\x1b[31m",
 )
 WORKS = Check(name="rebuild blog", result=Result.WORKS, reason="differs in 9 files", findings=("added: x",) * 9)
@@ -39,7 +39,7 @@ works    rebuild blog        differs in 9 files
 
 --- rebuild shop, broken since 2026-11-21 ----------------------------------------------------------
 greeting 1.0 -> 1.1: the package test: "python3 check.py" failed with exit code 1
-  - since the night of 2026-11-20: greeting 1.0 -> 1.1
+  - moved since the night of 2026-11-20: greeting 1.0 -> 1.1
 The log:
   | one
   | two\N{REPLACEMENT CHARACTER}[31m"""
