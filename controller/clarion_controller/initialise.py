@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from clarion_controller.durable_files import sync_folder, write_file
+from clarion_controller.durable_files import make_folder, sync_folder, write_file
 from clarion_controller.key_files import SIGNERS, KeyFolder
 from clarion_controller.tuf_repository import TufRepository
 from clarion_protocol.errors import BadConfig
@@ -121,6 +121,7 @@ def _fill(home: Path, name: str, address: str, environments: Sequence[str]) -> N
     for signer in SIGNERS:
         keys.make(signer)
     keys.make_transport()
+    make_folder(home / "secrets", mode=0o700)
     repository = TufRepository(home / "store", keys)
     repository.create(_now())
     for environment in environments:
@@ -217,7 +218,7 @@ def _move(new: Path, home: Path) -> None:
         sync_folder(home.parent)
         return
     _hand_over(new, home.stat())
-    for name in ("store", "keys", "fleet.toml"):
+    for name in ("store", "keys", "secrets", "fleet.toml"):
         (new / name).replace(home / name)
     sync_folder(home)
 

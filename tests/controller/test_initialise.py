@@ -177,7 +177,7 @@ def test_a_prepared_folder_is_enough_for_its_owner(prepared: Path) -> None:
     (prepared / "lost+found").mkdir()
     before = prepared.stat().st_ino
     made_in(prepared)
-    assert {path.name for path in prepared.iterdir()} == {"store", "keys", "fleet.toml", "lost+found"}
+    assert {path.name for path in prepared.iterdir()} == {"store", "keys", "secrets", "fleet.toml", "lost+found"}
     assert prepared.stat().st_ino == before
 
 
