@@ -87,6 +87,11 @@ STYLES = {
     "drifted": "yellow",
     "not connected": "yellow",
     "aborted": "yellow",
+    "cancelled": "yellow",
+    "superseded": "yellow",
+    "works": "green",
+    "broken": "red",
+    "skipped": "yellow",
 }
 
 
