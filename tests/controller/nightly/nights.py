@@ -154,15 +154,15 @@ class Town:
 
 
 @contextmanager
-def town(folder: Path) -> Iterator[Town]:
-    """Have a cluster with shop 1.0.0 in force, built with greeting 1.0."""
+def town(folder: Path, fleet: str = "") -> Iterator[Town]:
+    """Have a cluster with shop 1.0.0 in force, built with greeting 1.0; `fleet` is added to its fleet.toml."""
     wheels, source, remote = folder / "wheels", folder / "source", folder / "remote.git"
     for each in (wheels, source):
         each.mkdir()
     write_wheel(wheels, "1.0")
     git(folder, "init", "-q", "--bare", str(remote))
     git(source, "init", "-q")
-    cluster = new_cluster(folder, FLEET.format(url=remote))
+    cluster = new_cluster(folder, FLEET.format(url=remote) + fleet)
     gate = threading.Event()
     gate.set()
     with serving_folder(wheels, gate) as address, live(cluster.home) as controller:
