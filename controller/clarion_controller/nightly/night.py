@@ -25,8 +25,8 @@ class Night:
     """What every step of a night is given; `controller` is production's, which is only asked.
 
     `run` marks everything that is made tonight, and `cluster` whose it is. `work` is a folder of this night alone, gone
-    after it. `began` is in UTC seconds. At `deadline`, on the monotonic clock, `NightOver` is raised in the main thread;
-    whatever waits waits no longer. `log` takes lines that say what is done now.
+    after it. `began` is in UTC seconds. At `deadline`, on the monotonic clock, `NightOver` is raised in the main
+    thread; whatever waits waits no longer. `log` takes lines that say what is done now.
     """
 
     home: Path
