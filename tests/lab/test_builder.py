@@ -128,7 +128,7 @@ def test_a_build_outlives_a_restart_of_the_controller(cluster: Cluster) -> None:
 
 
 def test_a_builder_that_stops_leaves_nothing_running(cluster: Cluster) -> None:
-    """A stop ends the build at once, says so in its log, and clears its folder at the next start."""
+    """A stop ends the build at once, says so in its log, clears its folder, and gives the build to the next."""
     push(cluster, "import os; os.execvp('sleep', ['built-for-long', '100'])")
     cluster.must("builds", "start", "shop", "main")
     cluster.control.run("sh", "-c", "until pgrep -f built-for-long; do sleep 0.1; done", timeout=60)
@@ -138,6 +138,7 @@ def test_a_builder_that_stops_leaves_nothing_running(cluster: Cluster) -> None:
     assert cluster.control.run("pgrep", "-f", "built-for-long", check=False).returncode == 1
     assert "the builder is being stopped" in log(cluster)
     assert cluster.control.run("ls", "/var/lib/clarion-builder/work").stdout == ""
+    assert builds(cluster)[0]["status"] == "queued"
     cluster.control.run("systemctl", "start", BUILDER)
 
 

@@ -4,7 +4,7 @@
 - A commit that is already queued or being built for the same ref is not built twice.
 - A newer push to a branch supersedes its builds that wait or run; a tag supersedes nothing, and what is being
   published is published.
-- A build whose builder has gone silent goes back to the queue once, then fails.
+- A build whose builder has gone silent goes back to the queue once, then fails; one whose builder was stopped, always.
 
 Whatever was answered is on the disk. Every call waits for it, so none belongs on an event loop.
 """
@@ -35,6 +35,8 @@ STARTED, FINISHED = 1, 2  # how much the record knows of a build
 
 _UNFINISHED = [status.value for status in BuildStatus if not status.is_final]
 _STOPPABLE = [BuildStatus.QUEUED.value, BuildStatus.RUNNING.value]
+_HAS_BEGUN = (builds.c.takes > 0) | (builds.c.told > 0)
+_AGAIN = {"status": BuildStatus.QUEUED.value, "taken_as": "", "started_at": None}
 
 
 class BuildQueue:
@@ -91,6 +93,13 @@ class BuildQueue:
         """Move the build that a builder took on to `status`; False if it does not run any more."""
         mine = and_(builds.c.taken_as == taken_as, builds.c.status == BuildStatus.RUNNING.value)
         return self._move(and_(builds.c.id == id_, mine), status, known)
+
+    def give_back(self, id_: str, taken_as: str) -> bool:
+        """Queue a build again whose builder is being stopped, which is no fault of it; False if it runs no more."""
+        mine = and_(builds.c.id == id_, builds.c.taken_as == taken_as, builds.c.status == BuildStatus.RUNNING.value)
+        again = {**_AGAIN, "takes": builds.c.takes - 1, "reason": "its builder was stopped; once more"}
+        with self._changing() as connection:
+            return bool(connection.execute(update(builds).where(mine).values(again)).rowcount)
 
     def publish_ended(self, id_: str, status: BuildStatus, **known: str) -> bool:
         """Move a build that was being published on to its end; False if it was not."""
@@ -153,7 +162,7 @@ class BuildQueue:
     def untold(self) -> list[tuple[Build, int]]:
         """Return the builds of which the record does not know all, oldest first, and how much it knows."""
         is_over = builds.c.status.not_in(_UNFINISHED)
-        condition = and_(builds.c.takes > 0, (builds.c.told < STARTED) | (is_over & (builds.c.told < FINISHED)))
+        condition = and_(_HAS_BEGUN, (builds.c.told < STARTED) | (is_over & (builds.c.told < FINISHED)))
         wanted = select(*SHOWN, builds.c.told).where(condition).order_by(builds.c.number)
         with self._database.connect() as connection:
             return [(build_in(row), row.told) for row in connection.execute(wanted)]
@@ -167,7 +176,7 @@ class BuildQueue:
     def prune(self) -> set[str]:
         """Forget what is old; return the ids of the builds that are left."""
         place = func.row_number().over(partition_by=builds.c.repository, order_by=builds.c.number.desc())
-        is_done = builds.c.status.not_in(_UNFINISHED) & ((builds.c.told == FINISHED) | (builds.c.takes == 0))
+        is_done = builds.c.status.not_in(_UNFINISHED) & ((builds.c.told == FINISHED) | ~_HAS_BEGUN)
         ranked = select(builds.c.number, place.label("place")).where(is_done).subquery()
         old = select(ranked.c.number).where(ranked.c.place > KEPT_BUILDS)
         with self._changing() as connection:
@@ -202,7 +211,7 @@ class BuildQueue:
             return bool(connection.execute(update(builds).where(which).values(changed)).rowcount)
 
     def _give_up(self, connection: Connection, id_: str) -> Build:
-        again = {"status": "queued", "taken_as": "", "started_at": None, "reason": "its builder went silent; once more"}
+        again = {**_AGAIN, "reason": "its builder went silent; once more"}
         over = {"status": "failed", "finished_at": self._clock(), "reason": "its builder went silent twice"}
         where = and_(builds.c.id == id_, builds.c.status == BuildStatus.RUNNING.value)
         connection.execute(update(builds).where(where, builds.c.takes < MOST_TAKES).values(again))

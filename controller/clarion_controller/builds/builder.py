@@ -8,7 +8,7 @@
 6. finish     say that it is green, or why it is red
 
 A controller that is away is waited for. One that stops wanting the build ends it. When the builder itself is asked to
-stop, it says so in the log and falls silent; the controller then gives the build to the next.
+stop, it says so in the log and gives the build back, for the next one to begin anew.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Builder:
             with BuildLog(self._desk, job) as log:
                 finished = self._outcome(job, folder, log)
             if finished is None:
-                log.send()
+                self._let_go(job, log)
                 return
             # First all that it said: whoever sees that a build is over can read why.
             self._insist(log.send, log)
@@ -127,6 +127,11 @@ class Builder:
         self._insist(lambda: self._desk.hand_over(job, "package", built.package), log)
         self._insist(lambda: self._desk.hand_over(job, "manifest", built.manifest), log)
         return built.version
+
+    def _let_go(self, job: Job, log: BuildLog) -> None:
+        log.send()
+        if self._stop.is_set():
+            self._desk.give_back(job)
 
     def _goes_on(self, log: BuildLog) -> Callable[[], bool]:
         return lambda: log.is_wanted and not self._stop.is_set()

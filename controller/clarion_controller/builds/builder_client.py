@@ -63,6 +63,10 @@ class Desk:
         headers = {"content-type": "application/json"}
         self._call("POST", f"builds/{job.id}/finished", content=msgspec.json.encode(finished), headers=headers)
 
+    def give_back(self, job: Job) -> None:
+        """Let the next builder have a build that this one cannot end."""
+        self._call("POST", f"builds/{job.id}/given_back")
+
     def _call(self, method: str, path: str, **given: object) -> httpx.Response:
         try:
             answer = self._http.request(method, f"/v1/builder/{path}", **given)  # type: ignore[arg-type]

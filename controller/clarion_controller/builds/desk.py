@@ -8,6 +8,7 @@ POST    /v1/builder/builds/{id}/log          bytes        {"go_on": false} if no
 PUT     /v1/builder/builds/{id}/package      the archive  204
 PUT     /v1/builder/builds/{id}/manifest     its manifest 204
 POST    /v1/builder/builds/{id}/finished     Finished     204, also if nobody wanted it any more
+POST    /v1/builder/builds/{id}/given_back                204; the builder is being stopped, and another begins it anew
 ======  ===================================  ===========  ====================================================
 
 `{id}` is `Job.id`, and 404 for every other: a builder speaks of what it took, of nothing else. An empty `log` says
@@ -106,6 +107,14 @@ async def finished(builds: TheBuilds, data: JSONBody[Finished], job_id: JobId) -
     await builds.change(lambda: builds.queue.finish(build.id, taken_as, status, reason=failure, version=version))
 
 
+@post("/v1/builder/builds/{job_id:str}/given_back", status_code=204)
+async def given_back(builds: TheBuilds, request: _Request, job_id: JobId) -> None:
+    """Let the next builder have a build at once."""
+    await request.body()
+    build = await _taken(builds, job_id)
+    await builds.change(lambda: builds.queue.give_back(build.id, job_id[ID_LENGTH:]))
+
+
 def create_builder_app(builds: Builds) -> Litestar:
     """Return the builder's desk, to be served on its own Unix socket."""
 
@@ -113,7 +122,7 @@ def create_builder_app(builds: Builds) -> Litestar:
         return builds
 
     return Litestar(
-        [take, log, package, manifest, finished],
+        [take, log, package, manifest, finished, given_back],
         dependencies={"builds": Provide(the_builds)},
         exception_handlers={
             ClarionError: answer_clarion,

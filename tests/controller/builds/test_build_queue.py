@@ -13,7 +13,14 @@ import pytest
 from tests.controller.builds.pushing import MAIN, A, B, C, pushed
 
 from clarion_controller.builds.build import BuildStatus, Push
-from clarion_controller.builds.build_queue import FINISHED, KEPT_BUILDS, SILENT_AFTER_S, STARTED, BuildQueue
+from clarion_controller.builds.build_queue import (
+    FINISHED,
+    KEPT_BUILDS,
+    MOST_TAKES,
+    SILENT_AFTER_S,
+    STARTED,
+    BuildQueue,
+)
 from clarion_protocol.errors import Blocked, UnknownName
 
 TAG = "refs/tags/v1.0"
@@ -168,6 +175,34 @@ def test_a_build_whose_builder_went_silent_is_built_again_once(queue: BuildQueue
     clock.now += SILENT_AFTER_S + 1
     assert [build.status for build in queue.give_up_silent()] == [BuildStatus.FAILED]
     assert queue.newest()[0].reason == "its builder went silent twice"
+
+
+def test_a_build_that_is_given_back_waits_again_as_often_as_it_is(queue: BuildQueue) -> None:
+    """A builder that is stopped is no fault of the build's, and only who took it may give it back."""
+    queue.push(pushed(A), "shop")
+    for _ in range(2 * MOST_TAKES):
+        taken = queue.take()
+        assert taken
+        assert not queue.give_back(taken[0].id, "0" * 32)
+        assert queue.give_back(taken[0].id, taken[1])
+        assert not queue.give_back(taken[0].id, taken[1])
+        build = queue.newest()[0]
+        assert (build.status, build.started_at) == (BuildStatus.QUEUED, None)
+    queue.take()
+    queue.cancel(queue.newest()[0].id, "ada")
+    assert queue.take() is None
+
+
+def test_the_end_of_a_build_that_was_given_back_is_told(queue: BuildQueue) -> None:
+    """Its beginning was, and a forge would wait for ever."""
+    queue.push(pushed(A), "shop")
+    taken = queue.take()
+    assert taken
+    queue.set_told({taken[0].id: STARTED})
+    queue.give_back(taken[0].id, taken[1])
+    assert queue.untold() == []
+    queue.push(pushed(B), "shop")
+    assert [(build.status, told) for build, told in queue.untold()] == [(BuildStatus.SUPERSEDED, STARTED)]
 
 
 def test_a_controller_that_was_away_does_not_blame_the_builder(tmp_path: Path, clock: Clock) -> None:

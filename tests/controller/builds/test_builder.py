@@ -161,7 +161,7 @@ def test_a_build_that_nobody_wants_any_more_ends(site: Site) -> None:
 
 
 def test_a_builder_that_is_asked_to_stop(site: Site) -> None:
-    """A stop ends the build, leaves nothing, and says in the log that another will make it."""
+    """A stop ends the build, leaves nothing, says so in the log, and lets the next builder have it at once."""
     mark = f"stopped-{os.getpid()}"
     site.push(SLOW.format(mark=mark))
     with live(site.cluster.home) as controller:
@@ -172,8 +172,11 @@ def test_a_builder_that_is_asked_to_stop(site: Site) -> None:
             assert process.wait(10) == 0
         assert not processes_named(f"slow-{mark}")
         assert "the builder is being stopped" in log(controller, build)
-        assert controller.client.build(build.id).status is BuildStatus.RUNNING  # silent, until its time is over
-    assert left_in(site.work) == [".lock"]
+        assert left_in(site.work) == [".lock"]
+        given_back = controller.client.build(build.id)
+        assert (given_back.status, given_back.reason) == (BuildStatus.QUEUED, "its builder was stopped; once more")
+        with site.builder():
+            assert soon(lambda: processes_named(f"slow-{mark}"))
 
 
 def test_a_builder_that_was_killed_is_cleaned_up_after(site: Site) -> None:

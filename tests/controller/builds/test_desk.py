@@ -128,6 +128,16 @@ def test_a_cancelled_build_is_told_to_stop(controller: Live, builder: ObedientBu
     assert status_of(controller) == (BuildStatus.CANCELLED, "cancelled by ada@laptop")
 
 
+def test_a_build_that_is_given_back_goes_to_the_next(controller: Live, builder: ObedientBuilder) -> None:
+    """At once; and who gave it back has no say any more."""
+    announce(controller)
+    job = taken(builder)
+    builder.http.post(f"/builds/{job.id}/given_back").raise_for_status()
+    assert status_of(controller) == (BuildStatus.QUEUED, "its builder was stopped; once more")
+    assert taken(builder).id != job.id
+    assert builder.http.post(f"/builds/{job.id}/given_back").status_code == 404
+
+
 def test_a_failed_build_says_why(controller: Live, builder: ObedientBuilder) -> None:
     """The record hears that it began and how it ended."""
     announce(controller)
@@ -147,7 +157,7 @@ def test_a_green_build_without_a_package_is_red(controller: Live, builder: Obedi
 
 
 @pytest.mark.parametrize("change", ["another's", "the build's own", "nobody's", "climbing"])
-@pytest.mark.parametrize("route", ["log", "finished", "package", "manifest"])
+@pytest.mark.parametrize("route", ["log", "finished", "package", "manifest", "given_back"])
 def test_a_builder_cannot_touch_what_it_did_not_take(
     controller: Live, builder: ObedientBuilder, route: str, change: str
 ) -> None:
