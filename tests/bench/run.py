@@ -15,7 +15,7 @@ from pathlib import Path
 # Run as a file, so this folder is on the path and not the one from which `tests` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import announcements, builds, discovery, fanout, update, whole
+from tests.bench import announcements, builds, discovery, fanout, fresh_servers, update, whole
 from tests.bench.row import Row
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = [row for count in options.hosts for row in fanout.measure(count)]
     rows += [fanout.signatures(), *whole.measure(), *update.measure(), *builds.measure()]
-    rows += [*announcements.measure(), *discovery.measure()]
+    rows += [*announcements.measure(), *fresh_servers.measure(), *discovery.measure()]
     options.out.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
     show(rows)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -153,14 +154,21 @@ class Production:
 
 @pytest.fixture
 def production(tmp_path: Path, cache: Cache) -> Iterator[Production]:
-    """Yield a production: two apps that work in one environment; in the other the database has moved."""
+    """Yield a production."""
+    with production_in(tmp_path, cache) as production:
+        yield production
+
+
+@contextmanager
+def production_in(folder: Path, cache: Cache) -> Iterator[Production]:
+    """Run a production: two apps that work in one environment; in the other the database has moved."""
     agent = next(debs.build(cache).glob("clarion-agent_*.deb"))
-    cluster = new_cluster(tmp_path, FLEET.format(agent=agent))
+    cluster = new_cluster(folder, FLEET.format(agent=agent))
     add_environment(cluster.home, "empty")
     (cluster.home / "agent.toml").write_text(AGENT)
     (cluster.home / "setup").write_text(SETUP)
     with live(cluster.home) as controller:
-        production = Production(tmp_path, controller)
+        production = Production(folder, controller)
         production.publish("web", "1.0.0", WEB, 8080)
         production.publish("db", "1.0.0", DATABASE, 5432)
         production.publish("db", "2.0.0", DATABASE, 6432)
