@@ -56,8 +56,13 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
     """Make the folder `path` if it is missing, so that it is still there after a power cut."""
     if not path.is_dir():
         path.mkdir(mode=mode, exist_ok=True)
-        path.chmod(mode)
-        _give_away(path, path.parent)
+        # Whoever owns the folder above may put a link in its place meanwhile: it must not lead root elsewhere.
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, mode)
+            _give_away(descriptor, path.parent)
+        finally:
+            os.close(descriptor)
         sync_folder(path.parent)
 
 
@@ -88,7 +93,7 @@ def disk_trouble(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _give_away(made: int | Path, folder: Path) -> None:
+def _give_away(descriptor: int, folder: Path) -> None:
     owner = folder.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
-        os.chown(made, owner.st_uid, owner.st_gid)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)

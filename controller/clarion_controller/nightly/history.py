@@ -1,7 +1,7 @@
 """The reports of earlier nights: one file a night in `<home>/state/nightly`, and what is known from them.
 
-A file is there whole or not at all. Root gives it to the home's owner. One that cannot be read, whatever
-was done to it, costs only what it said.
+A file is there whole or not at all. Root touches them with the rights of the home's owner, to whom they belong: no link
+that lies there leads any further. One that cannot be read, whatever was done to it, costs only what it said.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from clarion_controller.as_owner import as_owner_of
 from clarion_controller.durable_files import disk_trouble, make_folder, write_file
 from clarion_controller.fleet import unknown
 from clarion_controller.nightly.night import date_of
@@ -44,7 +45,7 @@ class Reports:
         Raises:
             HostError, NoSpace: the disk does not take it.
         """
-        with disk_trouble(self.home):
+        with disk_trouble(self.home), as_owner_of(self.home):
             make_folder(self.home / "state", 0o700)
             make_folder(self.folder, 0o750)
 
@@ -55,7 +56,7 @@ class Reports:
             HostError, NoSpace: the disk does not take it; the earlier one is still there.
         """
         content = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
-        with disk_trouble(self.folder):
+        with disk_trouble(self.folder), as_owner_of(self.home):
             write_file(self._file(report.night), [content], mode=0o640)
 
     def nights(self) -> list[str]:
@@ -74,8 +75,8 @@ class Reports:
             raise unknown("night", night, self.nights(), hint="Run 'clarion nightly history' to see them.")
         path = self._file(night)
         try:
-            # Root reads this in a folder of another user: no link is followed, and no pipe waited for.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with as_owner_of(self.home):  # who may have put a link or a pipe there
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
                 return msgspec.json.decode(file.read(MAX_REPORT_BYTES), type=Report)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -105,7 +106,7 @@ class Reports:
         Raises:
             HostError: the disk does not let them go.
         """
-        with disk_trouble(self.folder):
+        with disk_trouble(self.folder), as_owner_of(self.home):
             for night in self.nights():
                 if night < date_of(before):
                     self._file(night).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from clarion_controller.as_owner import as_owner_of
 from clarion_controller.durable_files import disk_trouble, write_new_file
 from clarion_protocol.errors import Blocked
 
@@ -36,11 +37,10 @@ def only_one_night(folder: Path) -> Iterator[None]:
 
 def _opened(folder: Path) -> IO[str]:
     path = folder / "lock"
-    with disk_trouble(folder):
+    with disk_trouble(folder), as_owner_of(folder.parents[1]):  # the home
         if not path.exists():
             with suppress(FileExistsError):
                 write_new_file(path, [], 0o644)
-        # No link is followed: root opens this in a folder of the controller's user.
         return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+", encoding="utf-8")
 
 

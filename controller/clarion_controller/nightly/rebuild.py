@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clarion_controller.as_owner import as_owner_of
 from clarion_controller.builds import checkout, sandbox
 from clarion_controller.builds.limits import Limits
 from clarion_controller.cluster import Cluster
@@ -136,7 +137,8 @@ class _Rebuild:
 
     def _fetch(self) -> checkout.Checkout:
         credential = self.repository.credential
-        opened = credential.reveal(self.night.home) if credential else ""
+        with as_owner_of(self.night.home):  # else fleet.toml could have root send its own secrets to any remote
+            opened = credential.reveal(self.night.home) if credential else ""
         wanted = checkout.Wanted(version=self.version)
         return checkout.fetch(self.repository, wanted, self._folder("source"), opened)
 

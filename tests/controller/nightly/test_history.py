@@ -118,16 +118,6 @@ def test_a_report_is_read_as_it_was_written(reports: Reports) -> None:
     assert [report.night for report in reports.readable()] == ["2026-11-21", "2026-11-20"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_root_gives_reports_to_the_owner_of_the_home(tmp_path: Path) -> None:
-    """The controller's user reads what a night of root's wrote."""
-    os.chown(tmp_path, 1234, 1234)
-    reports = Reports(tmp_path)
-    reports.make_folder()
-    reports.write(a_report("2026-11-21"))
-    assert {path.stat().st_uid for path in (reports.folder, *reports.folder.iterdir())} == {1234}
-
-
 DAMAGE = {
     "cut off": b'{"night": "2026-11-',
     "empty": b"",
