@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import structlog
 
 from clarion_controller.builds import logs
-from clarion_controller.builds.build import Build, BuildStatus
+from clarion_controller.builds.build import Build, BuildStatus, version_of
 from clarion_controller.builds.builds import Builds
-from clarion_controller.builds.checkout import version_of
 from clarion_controller.builds.run_clarion import Clarion, Outcome
 from clarion_protocol.errors import BadContent, ClarionError
 from clarion_protocol.manifest_file import read_manifest, reference_to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from pathlib import Path
 
@@ -10,10 +11,14 @@ import msgspec
 from clarion_controller.fleet_table import Secret
 from clarion_controller.repositories import Repository
 from clarion_protocol.amounts import Duration, Size
+from clarion_protocol.errors import OperatorError
 from clarion_protocol.toml_file import read_amount
+from clarion_protocol.words import is_version
 
 # Below the home, in a folder of its own: a builder that is let in there reaches no other socket.
 BUILDER_SOCKET = Path("run/builder/sock")
+BRANCHES, TAGS = "refs/heads/", "refs/tags/"
+SHORT = 12  # digits of a commit that are a version
 COMMIT = r"^[0-9a-f]{40}([0-9a-f]{24})?\Z"  # SHA-1 or SHA-256
 
 
@@ -88,6 +93,19 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     version: str = ""
     failure: str = ""
+
+
+def version_of(ref: str, commit: str) -> str:
+    """Return the version that a build of `ref` has.
+
+    Raises:
+        OperatorError: the tag is no version.
+    """
+    tag = ref[len(TAGS) :] if ref.startswith(TAGS) else ""
+    version = re.sub(r"\Av(?=[0-9])", "", tag) or commit[:SHORT]
+    if not is_version(version):
+        raise OperatorError(f"the tag {tag[:80]!r} is no version", hint="Push another, like v1.2.0.")
+    return version
 
 
 def write_job(job: Job) -> bytes:

@@ -14,16 +14,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from clarion_controller.builds.build import SHORT, TAGS, version_of
 from clarion_controller.builds.clean import remove_tree
 from clarion_controller.builds.git import Bounds, Git, GitRefused
 from clarion_controller.builds.git_errors import explain
 from clarion_controller.repositories import Repository
-from clarion_protocol.errors import BadConfig, BuildFailed, OperatorError, UnknownName
-from clarion_protocol.words import is_version
+from clarion_protocol.errors import BadConfig, BuildFailed, UnknownName
 
 PATIENCE = 600.0
-SHORT = 12
-TAGS = "refs/tags/"
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 _SHORT = re.compile(r"[0-9a-f]{12}\Z")
 
@@ -77,19 +75,6 @@ def _find(git: Git, wanted: Wanted) -> tuple[str, str]:
         return _with_version(git, wanted.version), wanted.version
     commit = _announced(git, wanted.ref, wanted.commit) if wanted.ref else _by_number(git, wanted.commit)
     return commit, wanted.version or version_of(wanted.ref, commit)
-
-
-def version_of(ref: str, commit: str) -> str:
-    """Return the version that a build of `ref` has.
-
-    Raises:
-        OperatorError: the tag is no version.
-    """
-    tag = ref[len(TAGS) :] if ref.startswith(TAGS) else ""
-    version = re.sub(r"\Av(?=[0-9])", "", tag) or commit[:SHORT]
-    if not is_version(version):
-        raise OperatorError(f"the tag {tag[:80]!r} is no version", hint="Push another, like v1.2.0.")
-    return version
 
 
 def _announced(git: Git, ref: str, commit: str) -> str:

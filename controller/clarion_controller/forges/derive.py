@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from clarion_controller.builds.build import COMMIT, BuildStatus
+from clarion_controller.builds.build import BRANCHES, COMMIT, BuildStatus, version_of
 from clarion_controller.forges.report import ForgeReport, Outcome
 from clarion_controller.state.events import AnyEvent, BuildFinished, BuildStarted, DeploymentAccepted, StatusChanged
 from clarion_protocol.documents import Deployment
@@ -57,9 +57,17 @@ def derive(
 
 
 def _after_build(state: ForgeState, event: BuildStarted | BuildFinished) -> ForgeState:
-    if isinstance(event, BuildStarted) or event.status != BuildStatus.SUCCEEDED or not event.version:
-        return state
-    return state.with_origin(event.app, event.version, Origin(event.repository, event.commit, event.ref))
+    version = _version(event)
+    origin = Origin(event.repository, event.commit, event.ref)
+    return state.with_origin(event.app, version, origin) if version else state
+
+
+def _version(event: BuildStarted | BuildFinished) -> str:
+    """Return what a build made; of a branch what it makes, too: that is deployed before the build is over."""
+    if isinstance(event, BuildFinished):
+        return event.version if event.status == BuildStatus.SUCCEEDED else ""
+    makes_it = event.ref.startswith(BRANCHES) and re.match(COMMIT, event.commit)
+    return version_of(event.ref, event.commit) if makes_it else ""
 
 
 def _of_build(seq: int, event: BuildStarted | BuildFinished) -> ForgeReport:

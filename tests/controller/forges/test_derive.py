@@ -105,6 +105,26 @@ def test_a_deployment_of_what_a_build_made_is_told() -> None:
     assert "because" in done.description
 
 
+def test_a_deployment_that_begins_before_its_build_is_over_is_told_from_its_beginning() -> None:
+    """A green build is deployed at once, and over when that was ordered."""
+    version = COMMIT[:12]
+    build, end = started(), changed(DeploymentStatus.SUCCEEDED)
+    reports = told(build, ACCEPTED, finished(version=version), end, deployment=document(version))
+    assert [(each.environment, each.outcome) for each in reports] == [
+        ("", Outcome.PENDING),
+        ("production", Outcome.PENDING),
+        ("", Outcome.SUCCESS),
+        ("production", Outcome.SUCCESS),
+    ]
+
+
+def test_a_tag_that_is_built_again_leaves_its_version_where_it_was_made() -> None:
+    """What is red made nothing, and a tag is not deployed by itself."""
+    moved = msgspec.structs.replace(started("7" * 40), ref="refs/tags/v1.1.0")
+    *_, report = told(finished(), moved, changed(DeploymentStatus.SUCCEEDED), deployment=document())
+    assert report.commit == COMMIT
+
+
 @pytest.mark.parametrize("status", list(DeploymentStatus))
 def test_every_end_of_a_deployment_is_told_and_nothing_between(status: DeploymentStatus) -> None:
     """A forge knows no pause."""
