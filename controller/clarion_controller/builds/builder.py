@@ -13,6 +13,7 @@ stop, it says so in the log and gives the build back, for the next one to begin 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import threading
 import time
@@ -72,7 +73,17 @@ class Builder:
                 continue
             if job is not None:
                 with building:
-                    self._carry_out(job)
+                    self._survive(job)
+
+    def _survive(self, job: Job) -> None:
+        """Carry out a job; a fault of ours costs this one build, and none of those that come after it."""
+        try:
+            self._carry_out(job)
+        except Exception as error:  # noqa: BLE001 (it is told; the next job has nothing to do with it)
+            _log.exception("builder.fault", build=job.id[:8])
+            failure = f"the builder failed at this ({type(error).__name__}); its own log has the details"
+            with contextlib.suppress(ClarionError, NotWanted):
+                self._desk.finish(job, Finished(failure=failure))
 
     def _carry_out(self, job: Job) -> None:
         _log.info("build.begins", build=job.id[:8], app=job.app, commit=job.commit)

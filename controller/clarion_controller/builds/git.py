@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from clarion_controller.builds.disk_use import DiskUse, has_room
 from clarion_protocol.amounts import Duration, Size
-from clarion_protocol.errors import BuildFailed, NetworkError, NoSpace
+from clarion_protocol.errors import BadConfig, BuildFailed, NetworkError, NoSpace
 
 TICK = 0.1
 MAX_OUTPUT = 16 * 2**20
@@ -117,10 +118,11 @@ class Git:
             NetworkError: it did not end in time.
             BuildFailed: it fetches more than the repository's builds may write.
             NoSpace: the disk is nearly full.
+            BadConfig: git is not installed.
         """
         with tempfile.TemporaryFile(dir=self._aside) as out, tempfile.TemporaryFile(dir=self._aside) as errors:
             process = subprocess.Popen(
-                ["git", *arguments],
+                [_program(), *arguments],
                 cwd=self.tree,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -136,7 +138,7 @@ class Git:
             out.seek(0)
             errors.seek(max(errors.seek(0, os.SEEK_END) - 2000, 0))
             if process.returncode != 0:
-                raise GitRefused(os.fsdecode(errors.read()).strip())
+                raise GitRefused(errors.read().decode("utf-8", "replace").strip())  # a remote may say any bytes
             return os.fsdecode(out.read(MAX_OUTPUT))
 
     def _wait(self, process: subprocess.Popen[bytes], verb: str) -> None:
@@ -166,6 +168,13 @@ class Git:
             "GIT_SSH_COMMAND": SSH,
             "GIT_CEILING_DIRECTORIES": str(self.tree.parent),
         }
+
+
+def _program() -> str:
+    found = shutil.which("git")
+    if found is None:
+        raise BadConfig("git is not installed, which fetches what is built", hint="Run 'apt install git'.")
+    return found
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.controller.builds.hostile import left_in, needs_walls
-from tests.controller.builds.pushing import building_cluster
+from tests.controller.builds.pushing import building_cluster, pushed
 from tests.controller.builds.remotes import Remote
 from tests.controller.live import Live, live
 from tests.stores import Cluster
@@ -217,6 +217,27 @@ def test_a_builder_waits_for_its_controller(site: Site) -> None:
         with live(site.cluster.home) as controller:
             started(controller)
             assert wait(controller, lambda build: build.status.is_final).status is BuildStatus.SUCCEEDED
+
+
+def test_a_fault_of_the_builder_costs_one_build(site: Site) -> None:
+    """A credential that no program can be given ends its own build; the builder then carries out the next."""
+    fleet = site.cluster.home / "fleet.toml"
+    sound = fleet.read_text()
+    with_token = 'url = "http://127.0.0.1:9/x"\ncredential = "file:token"'
+    fleet.write_text(sound.replace(f'url = "{site.remote.bare}"', with_token))
+    token = site.cluster.home / "secrets" / "token"
+    token.write_bytes(b"to\0ken")
+    token.chmod(0o600)
+    site.push("pass")
+    with live(site.cluster.home) as controller, site.builder():
+        builds = controller.desk.builds
+        controller.await_on_loop(lambda: builds.change(lambda: builds.queue.push(pushed(), "shop")))
+        broken = wait(controller, lambda build: build.status.is_final)
+        fleet.write_text(sound)
+        started(controller)
+        assert wait(controller, lambda build: build.number > 1 and build.status.is_final).reason != broken.reason
+    assert broken.status is BuildStatus.FAILED
+    assert "the builder failed at this (ValueError)" in broken.reason
 
 
 def test_two_builders_do_not_share_a_folder(tmp_path: Path) -> None:

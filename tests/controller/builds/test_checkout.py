@@ -6,8 +6,10 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -246,6 +248,42 @@ def daemon(remote: Remote) -> Iterator[str]:
             time.sleep(0.05)
         yield f"git://127.0.0.1:{port}"
         os.killpg(server.pid, 15)
+
+
+def test_a_remote_that_says_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """What it says stands in an error that can be shown and sent on."""
+
+    class Rude(BaseHTTPRequestHandler):
+        """Answers as git's smart http does, and rudely."""
+
+        def do_GET(self) -> None:
+            """Answer."""
+            self.send_response(200)
+            self.send_header("content-type", "application/x-git-upload-pack-advertisement")
+            self.end_headers()
+            self.wfile.write(b"001e# service=git-upload-pack\n0000000fERR go \xff\xfe!\n")
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Rude)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        with pytest.raises(NetworkError, match=r"go .{2}!") as raised:
+            fetched(f"http://127.0.0.1:{server.server_port}/x", Wanted(ref=MAIN), tmp_path / "into")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+    assert str(raised.value).encode()
+
+
+def test_a_machine_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said by its name."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BadConfig, match="git is not installed"):
+        fetched("/somewhere", Wanted(ref=MAIN), tmp_path / "into")
 
 
 def test_git_daemon(remote: Remote, daemon: str, tmp_path: Path) -> None:
