@@ -74,12 +74,18 @@ def _payload(notice: Notice, cluster: str) -> dict[str, Any]:
     }
     return {
         "summary": line(f"{title}: {reason}" if reason else title, SUMMARY) or notice.kind.value,
-        "source": line(notice.affected[0] if len(notice.affected) == 1 else cluster, 255) or "clarion",
+        "source": line(_source(notice, cluster), 255) or "clarion",
         "severity": notice.severity.value,
         "timestamp": _time(notice.at),
         **{name: value for name, value in facts.items() if value},
         "custom_details": {name: value for name, value in details.items() if value},
     }
+
+
+def _source(notice: Notice, cluster: str) -> str:
+    """Return the host, if only one is affected, else the cluster: builds and nights affect no host."""
+    is_of_hosts = bool(notice.environment)
+    return notice.affected[0] if is_of_hosts and len(notice.affected) == 1 else cluster
 
 
 def _time(at: float) -> str:

@@ -191,7 +191,7 @@ def check_broken(told: People) -> None:
     assert told.message.startswith(f"\N{LARGE ORANGE CIRCLE} {title}: {why.replace('>', '&gt;')}")
     (event,) = told.pagerduty.events
     payload = event["payload"]
-    assert (event["event_action"], payload["severity"]) == ("trigger", "warning")
+    assert (event["event_action"], payload["severity"], payload["source"]) == ("trigger", "warning", "acme")
     assert payload["summary"].startswith(f"{title}: {why}")
     assert told.pagerduty.open == [event["dedup_key"]]
     for text in (told.mail, told.message, payload["summary"]):
