@@ -15,7 +15,7 @@ from typing import Any
 from clarion_controller.provisioners.aws_ec2 import Ec2, Patience, state_of, tags_of
 from clarion_controller.provisioners.aws_said import is_refusal
 from clarion_controller.provisioners.first_boot import Room, user_data
-from clarion_controller.provisioners.marks import ATTEMPT, CLUSTER, RUN, is_left, is_ours, marks_of, new_attempt
+from clarion_controller.provisioners.marks import ATTEMPT, CLUSTER, RUN, is_left, is_ours, marked, new_attempt
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
 from clarion_controller.roles import AwsServer
@@ -44,7 +44,7 @@ class AwsProvisioner:
             ProvisionFailed: it was made, and ended by itself.
         """
         attempt = new_attempt()
-        request = request_of(self.server, order, marks_of(order, self.cluster, attempt))
+        request = request_of(self.server, order, marked(self.server.tags, order, self.cluster, attempt))
         ec2 = self._open()
         with taken_back(lambda: ec2.terminate(ec2.appeared(ATTEMPT, attempt)), unless=is_refusal):
             number = ec2.run(request | {"ClientToken": attempt})
@@ -94,20 +94,20 @@ class AwsProvisioner:
         return Ec2.open(self.server, self.patience)
 
 
-def request_of(server: AwsServer, order: ServerOrder, marks: Mapping[str, str]) -> dict[str, Any]:
+def request_of(server: AwsServer, order: ServerOrder, tags: Mapping[str, str]) -> dict[str, Any]:
     """Return what `run_instances` is asked for.
 
     Raises:
         BadConfig: the first boot is too long for AWS.
     """
-    tags = [{"Key": key, "Value": value} for key, value in {**server.tags, **marks, "Name": order.name}.items()]
+    listed = [{"Key": key, "Value": value} for key, value in {**tags, "Name": order.name}.items()]
     wanted = {
         "ImageId": server.image,
         "InstanceType": server.instance_type,
         "MinCount": 1,
         "MaxCount": 1,
         "UserData": user_data(order.name, order.first_boot, ROOM),
-        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
+        "TagSpecifications": [{"ResourceType": kind, "Tags": listed} for kind in ("instance", "volume")],
         # Without version 1, a program that can be made to fetch an address does not fetch the instance's credentials.
         "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},
         # A server of one night ends for good when it is switched off; one that stays must not.

@@ -25,7 +25,7 @@ from clarion_controller.provisioners.marks import (
     RUN,
     is_left,
     is_ours,
-    marks_of,
+    marked,
     name_in_cloud,
     new_attempt,
 )
@@ -61,7 +61,7 @@ class AzureProvisioner:
             ProvisionFailed: it could not be made.
         """
         attempt, name = new_attempt(), _name_of(order)
-        tags = {**self.server.tags, **marks_of(order, self.cluster, attempt)}
+        tags = marked(self.server.tags, order, self.cluster, attempt)
         boot = user_data(order.name, order.first_boot, ROOM)
         card_path, path = self._card(f"{name}-{attempt[:8]}"), self._machine(name)
         wanted = machine_of(self.server, name, boot, card_path) | {"tags": tags}

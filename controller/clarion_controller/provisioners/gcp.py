@@ -23,7 +23,7 @@ from clarion_controller.provisioners.marks import (
     RUN,
     is_left,
     is_ours,
-    marks_of,
+    marked,
     name_in_cloud,
     new_attempt,
 )
@@ -58,7 +58,7 @@ class GcpProvisioner:
             ProvisionFailed: it could not be made, or ended by itself.
         """
         attempt, name = new_attempt(), _name_of(order)
-        wanted = resource_of(self.server, order, marks_of(order, self.cluster, attempt))
+        wanted = resource_of(self.server, order, marked(self.server.labels, order, self.cluster, attempt))
         compute = self._open()
         with taken_back(lambda: self._take_back(compute, name, attempt), unless=is_refusal):
             compute.insert(compute.sdk.Instance(wanted), attempt)
@@ -116,7 +116,7 @@ class GcpProvisioner:
         return Compute.open(self.server, self.patience)
 
 
-def resource_of(server: GcpServer, order: ServerOrder, marks: Mapping[str, str]) -> dict[str, Any]:
+def resource_of(server: GcpServer, order: ServerOrder, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the instance as `instances.insert` wants it, with the SDK's names.
 
     Raises:
@@ -134,7 +134,7 @@ def resource_of(server: GcpServer, order: ServerOrder, marks: Mapping[str, str])
             }
         ],
         "network_interfaces": [_card(server)],
-        "labels": {**server.labels, **marks},
+        "labels": dict(labels),
         "metadata": {"items": [{"key": "startup-script", "value": boot}]},
     }
     if server.service_account:

@@ -20,8 +20,10 @@ OURS = (CLUSTER, RUN, ATTEMPT)
 _RUN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")  # what is a label on Google Cloud, too
 
 
-def marks_of(order: ServerOrder, cluster: str, attempt: str) -> dict[str, str]:
-    """Return the tags of a server; nobody's own tags can take the place of ours.
+def marked(tags: Mapping[str, str], order: ServerOrder, cluster: str, attempt: str) -> dict[str, str]:
+    """Return the tags of a server: those of its role, and ours, whose place no role's can take.
+
+    A role's `clarion-run`, copied from a server of some night, would have the next night take away one that stays.
 
     Raises:
         BadConfig: the run cannot be a tag in every cloud.
@@ -29,7 +31,7 @@ def marks_of(order: ServerOrder, cluster: str, attempt: str) -> dict[str, str]:
     if order.run and not _RUN.match(order.run):
         raise BadConfig(f"{order.run!r} cannot mark what a night makes", hint="Use a-z, 0-9, - and _, 63 at most.")
     ours = {CLUSTER: cluster, ATTEMPT: attempt} | ({RUN: order.run} if order.run else {})
-    return {key: value for key, value in order.labels.items() if key not in OURS} | ours
+    return {key: value for key, value in tags.items() if key not in OURS} | ours
 
 
 def new_attempt() -> str:

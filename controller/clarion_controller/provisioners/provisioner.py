@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from clarion_controller.roles import Role
@@ -24,16 +24,12 @@ class FirstBoot:
 
 @dataclass(frozen=True)
 class ServerOrder:
-    """One server to make. `run` marks everything that belongs to one night; empty for a server that stays.
-
-    `labels` become the provider's tags, beside the role's own.
-    """
+    """One server to make. `run` marks everything that belongs to one night; empty for a server that stays."""
 
     name: str
     role: Role
     first_boot: FirstBoot
     run: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ TOKEN = "clarion1.dG9rZW4"
 NIGHT = "20261122-0a1b2c3d"
 
 
-def an_order(name: str = "web-9", run: str = "", setup: str = "", **labels: str) -> ServerOrder:
+def an_order(name: str = "web-9", run: str = "", setup: str = "") -> ServerOrder:
     """Return an order for a server."""
-    return ServerOrder(name, Role(), FirstBoot(TOKEN, setup=setup), run, labels)
+    return ServerOrder(name, Role(), FirstBoot(TOKEN, setup=setup), run)
 
 
 def told(error: Any) -> str:

@@ -67,8 +67,9 @@ def test_a_server_is_made_as_its_role_says(moto: str) -> None:
     client = ec2(moto)
     subnet = client.describe_subnets()["Subnets"][0]["SubnetId"]
     group = client.describe_security_groups()["SecurityGroups"][0]["GroupId"]
-    place = {"subnet": subnet, "security_groups": (group,), "key_name": "ops", "tags": {"team": "shop", "Name": "x"}}
-    machine = provisioner(moto, **place).create(an_order(clarion_role="web", **{"clarion-cluster": OTHER}))
+    own = {"team": "shop", "Name": "x", "clarion-cluster": OTHER, "clarion-run": NIGHT}
+    place = {"subnet": subnet, "security_groups": (group,), "key_name": "ops", "tags": own}
+    machine = provisioner(moto, **place).create(an_order())
     [(number, made)] = instances(moto).items()
     assert machine == Machine("web-9", f"aws:{number}", made["PrivateIpAddress"])
     assert (made["ImageId"], made["InstanceType"], made["KeyName"]) == (IMAGE, "t3.micro", "ops")
@@ -76,7 +77,7 @@ def test_a_server_is_made_as_its_role_says(moto: str) -> None:
     assert made["MetadataOptions"]["HttpTokens"] == "required"
     found = tags(made)
     assert found.pop("clarion-attempt")
-    assert found == {"Name": "web-9", "team": "shop", "clarion_role": "web", "clarion-cluster": CLUSTER}
+    assert found == {"Name": "web-9", "team": "shop", "clarion-cluster": CLUSTER}
     assert TOKEN.encode() in user_data(moto, machine)
 
 

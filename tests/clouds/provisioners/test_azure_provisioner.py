@@ -59,7 +59,7 @@ def machines(arm: FakeArm) -> list[Json]:
 
 def test_a_server_is_made_as_its_role_says(arm: FakeArm) -> None:
     """Image, size, subnet, key and tags are the role's; disk and interface go with the machine."""
-    tags = {"role": "web", "clarion-cluster": OTHER}
+    tags = {"role": "web", "clarion-cluster": OTHER, "clarion-run": NIGHT}
     machine = provisioner(arm, tags=tags).create(an_order())
     [made], [card] = machines(arm), arm.making.of("networkInterfaces")
     properties = made["properties"]

@@ -46,7 +46,7 @@ def test_a_server_is_made_as_its_role_says(gce: FakeGce) -> None:
     role = {
         "subnetwork": "web",
         "service_account": "web@acme.iam.gserviceaccount.com",
-        "labels": {"role": "web", "clarion-cluster": OTHER},
+        "labels": {"role": "web", "clarion-cluster": OTHER, "clarion-run": NIGHT},
     }
     machine = provisioner(gce, **role).create(an_order())
     [made] = gce.instances
