@@ -27,6 +27,8 @@ from clarion_controller.state.database import open_database
 from clarion_controller.state.events import AnyEvent, BuildFinished, BuildStarted, read_event
 from clarion_controller.state.tables import events
 
+pytestmark = pytest.mark.once
+
 CLARION = [sys.executable, "-c", "import sys; from clarion_controller.cli import main; sys.exit(main())"]
 AUTO = 'auto_deploy = "production"\n'
 
@@ -131,6 +133,39 @@ def test_a_builder_does_not_choose_what_it_publishes(tmp_path: Path, version: st
     assert build.status is BuildStatus.FAILED
     assert f"the build made {app} {version}, and not shop {A[:12]}" in build.reason
     assert packages(cluster.home) == []
+
+
+def test_a_builder_does_not_choose_what_is_deployed(tmp_path: Path) -> None:
+    """It hands over what was wanted, and calls it by the name of an old release that would be deployed instead."""
+    cluster = building_cluster(tmp_path, AUTO)
+    cluster.publish("1.0.0", content=b"old and full of holes")
+    with live(cluster.home) as controller:
+        controller.enrol("web-1")
+        push(controller)
+        build_green(cluster.home, cluster, A[:12], said="1.0.0")
+        build = ended(controller.client)
+        assert controller.client.deployments() == []
+    assert build.status is BuildStatus.FAILED
+    assert f"the build made shop 1.0.0, and not shop {A[:12]}" in build.reason
+
+
+def test_a_build_whose_files_are_gone_holds_up_no_other(tmp_path: Path) -> None:
+    """It failed; what is behind it is published."""
+    cluster = building_cluster(tmp_path)
+    with live(cluster.home) as controller:
+        push(controller)
+        with builder_of(cluster.home) as builder:
+            job = builder.take(5)
+            assert job
+            builder.hand_over(job, b"a package", b"a manifest")
+            queue = controller.desk.builds.queue
+            controller.desk.builds.drop_package(queue.find(job.id[:32]))
+            queue.finish(job.id[:32], job.id[32:], BuildStatus.PUBLISHING, version=A[:12])
+        push(controller, B, "refs/heads/next")
+        build_green(cluster.home, cluster, B[:12])
+        assert ended(controller.client).status is BuildStatus.SUCCEEDED
+        first = controller.client.builds()[1]
+    assert (first.status, "is not there any more" in first.reason) == (BuildStatus.FAILED, True)
 
 
 def test_what_cannot_be_published_failed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from clarion_controller.builds.builder import workplace
 from clarion_controller.publish import packages
 from clarion_protocol.errors import Blocked
 
-pytestmark = needs_walls
+pytestmark = [needs_walls, pytest.mark.once]
 APP = '[app]\nname = "shop"\n[build]\nrun = ["python3 make.py"]\n'
 SLOW = "import os, sys; print('at it', flush=True); os.execvp('sleep', ['slow-{mark}', '60'])"
 

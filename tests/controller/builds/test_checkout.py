@@ -22,7 +22,7 @@ from clarion_controller.repositories import Repository
 from clarion_protocol.amounts import Size
 from clarion_protocol.errors import BadConfig, BuildFailed, NetworkError, OperatorError, UnknownName
 
-pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")]
 MAIN = "refs/heads/main"
 
 

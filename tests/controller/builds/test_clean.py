@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from clarion_controller.builds.clean import remove_tree
 
+pytestmark = pytest.mark.once
+
 NAMES = st.text("ab.\n ", min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
 TREES = st.recursive(
     st.sampled_from(["file", "link", "pipe", "dangling"]),

@@ -37,6 +37,8 @@ from clarion_controller.builds.receive import Receiver
 from clarion_controller.cluster import Cluster as RunningCluster
 from clarion_controller.fleet import load_fleet
 
+pytestmark = pytest.mark.once
+
 CLARION = [sys.executable, "-c", "import sys; from clarion_controller.cli import main; sys.exit(main())"]
 REFUSED = "no such repository, or not signed with its secret\n"
 

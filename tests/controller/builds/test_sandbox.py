@@ -25,7 +25,7 @@ from clarion_controller.builds.inside import OPEN_FILES
 from clarion_protocol.errors import BadConfig, BuildFailed, Interrupted, NoSpace
 from clarion_protocol.manifest_file import read_manifest, reference_to
 
-pytestmark = needs_walls
+pytestmark = [needs_walls, pytest.mark.once]
 GOOD = "open('made', 'w').write('1')"
 PRINTS_FOR_EVER = "while True: print('x' * 1000)"
 

@@ -31,7 +31,7 @@ from clarion_controller.nightly.report import Check, Result
 from clarion_controller.nightly.servers_place import place_for
 from clarion_controller.publish import publish
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(180)]
 
 FLEET = """
 [environment.production]

@@ -27,7 +27,7 @@ from clarion_protocol.errors import Blocked, ControllerUnreachable, UnknownName
 
 CLARION = [sys.executable, "-c", "import sys; from clarion_controller.cli import main; sys.exit(main())"]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from clarion_controller.state.events import BuildFinished
 from clarion_controller.state.log import Batch, StateLog
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
+pytestmark = pytest.mark.once
+
 PROCESS = [sys.executable, "-m", "clarion_controller.notifying.main"]
 
 
