@@ -43,7 +43,10 @@ class AfterBuild:
     async def settle_all(self) -> None:
         """Bring every green build to its end, oldest first."""
         for build in await self.builds.do(self.builds.queue.in_publishing):
-            await self.settle(build)
+            try:
+                await self.settle(build)
+            except Exception as error:  # noqa: BLE001, PERF203 (tried again, and in nobody's way)
+                _log.error("build.not_settled", build=build.id, exc_info=error)
 
     async def settle(self, build: Build) -> None:
         """Bring one green build to its end."""
@@ -98,14 +101,18 @@ def check(builds: Builds, build: Build) -> None:
     """Let a package through that is of the app and version that its push stands for.
 
     Raises:
-        BadContent: it is of another; a builder may not choose what it publishes.
+        BadContent: it is of another, or not there; a builder may not choose what is published or deployed.
         BadManifest: its manifest breaks a rule.
         OperatorError: what was pushed cannot be a version.
     """
     package, manifest = builds.accept_package(build)
+    if not manifest.exists():
+        raise BadContent("what the builder handed over is not there any more", hint="Start the build again.")
     listing = manifest.read_bytes()
     contents = read_manifest(listing, reference_to(listing))
     wanted = (build.app, version_of(build.ref, build.commit))
-    if (contents.app, contents.version) != wanted:
-        made = f"{contents.app} {contents.version}"
-        raise BadContent(f"the build made {made}, and not {' '.join(wanted)}", hint=f"Look into {package}.")
+    # What the builder called it counts, too: by that name it is deployed.
+    for made in ((contents.app, contents.version), (build.app, build.version)):
+        if made != wanted:
+            said = f"the build made {' '.join(made)}, and not {' '.join(wanted)}"
+            raise BadContent(said, hint=f"Look into {package}.")
