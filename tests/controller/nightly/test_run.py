@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.controller.builds.hostile import needs_walls
 from tests.controller.nightly.nights import Town, check_in, town, write_wheel
 
 from clarion_controller.cli.client import Controller
@@ -27,7 +28,7 @@ from clarion_protocol.errors import Blocked, ControllerUnreachable, UnknownName
 
 CLARION = [sys.executable, "-c", "import sys; from clarion_controller.cli import main; sys.exit(main())"]
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(180)]
+pytestmark = [needs_walls, pytest.mark.once, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
