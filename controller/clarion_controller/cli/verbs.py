@@ -71,7 +71,7 @@ def overview() -> str:
     """Return the help that `clarion` shows."""
     lines = ["Usage: clarion VERB [OPTIONS] [ARGUMENTS]", "", "One signed signal, and every server pulls.", ""]
     for title, group in GROUPS.items():
-        lines += [f"{title}:", *(f"  {verb.name:11} {verb.does}" for verb in group), ""]
+        lines += [f"{title}:", *(f"  {verb.name:11}  {verb.does}" for verb in group), ""]
     return "\n".join([*lines, FOOTER])
 
 
