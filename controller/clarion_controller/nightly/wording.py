@@ -37,22 +37,20 @@ def headline(report: Report) -> str:
         if result in results
     )
     ended = f"; it ended before its end: {one_line(report.failure)}" if report.failure else ""
-    return (
-        f"Night of {report.night}: {counted or 'nothing was checked'}, in {_time(report.ended - report.began)}{ended}"
-    )
+    return f"Night of {one_line(report.night)}: {counted or 'nothing was checked'}, in {_time(report.ended - report.began)}{ended}"
 
 
 def history_line(report: Report) -> list[str]:
     """Return a night as a row: its date, what was broken or how many worked."""
-    broken = [check.name for check in report.checks if check.result is Result.BROKEN]
+    broken = [one_line(check.name) for check in report.checks if check.result is Result.BROKEN]
     works = sum(check.result is Result.WORKS for check in report.checks)
     words = [f"broken: {', '.join(broken)}"] if broken else [f"{count(works, 'check')} worked"]
     words += [one_line(report.failure)] if report.failure else []
-    return [report.night, "good" if report.is_good else "broken", "; ".join(words)]
+    return [one_line(report.night), "good" if report.is_good else "broken", "; ".join(words)]
 
 
 def _summary(check: Check, width: int) -> Iterator[str]:
-    since = f" (since {check.since})" if check.since else ""
+    since = f" (since {one_line(check.since)})" if check.since else ""
     lead = f"{check.result.value:7}  {one_line(check.name):{width}}  "
     yield from _wrapped(one_line(check.reason) + since, lead)
     if check.result is not Result.BROKEN:
@@ -60,7 +58,7 @@ def _summary(check: Check, width: int) -> Iterator[str]:
 
 
 def _at_length(check: Check) -> Iterator[str]:
-    title = f"{one_line(check.name)}, broken since {check.since or 'this night'}"
+    title = f"{one_line(check.name)}, broken since {one_line(check.since) or 'this night'}"
     yield f"--- {title} {'-' * max(WIDTH - len(title) - 5, 0)}"
     yield from _wrapped(one_line(check.reason))
     yield from _findings(check, len(check.findings), "  ")

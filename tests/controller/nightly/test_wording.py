@@ -73,9 +73,11 @@ NASTY = st.text(alphabet=st.characters(codec="utf-8"), max_size=300)
 @given(NASTY, NASTY, NASTY)
 def test_nothing_that_was_said_steers_the_terminal_or_breaks_the_lines(name: str, reason: str, log: str) -> None:
     """Except for words and log lines longer than a line, every line fits; no control character is left."""
-    check = Check(name=name[:32], result=Result.BROKEN, reason=reason, findings=(reason,), log=log)
-    text = text_of(Report(night="2026-11-22", began=0.0, ended=1.0, checks=(check,)))
+    check = Check(name=name[:32], result=Result.BROKEN, reason=reason, since=name[:16], findings=(reason,), log=log)
+    report = Report(night=name[:16], began=0.0, ended=1.0, checks=(check,))
+    text = text_of(report)
     assert all(letter.isprintable() or letter in "\n\t" for letter in text)
+    assert "".join(history_line(report)).isprintable()
     assert all(len(line) <= WIDTH for line in text.splitlines() if not line.startswith(("  | ", "---")))
 
 
