@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from tests.clouds.fake_ec2 import Answer, FakeEc2, Question, error, fleet, instance_id, listening, page, reservation
 
-from clarion_controller.discover import aws, aws_session
+from clarion_controller.discover import aws, aws_session, child
 from clarion_controller.discover.aws import AwsDiscoverer
 from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Aws
+from clarion_controller.fleet import Aws, HostSource
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
 
 boto3 = pytest.importorskip("boto3", reason="needs boto3: pip install 'clarion[aws]'")
@@ -58,6 +58,14 @@ def ec2(moto: str, region: str = REGION) -> Any:
 def ids(moto: str, **source: Any) -> list[str]:
     """Return the ids that a source lists at moto."""
     return [host.instance for host in listed(moto, **source)]
+
+
+def test_a_server_of_a_night_is_no_part_of_the_fleet(moto: str) -> None:
+    """Though it has the tags of its role, which production's servers have, too."""
+    [ours] = started(moto, role="web")
+    started(moto, role="web", **{"clarion-run": "20261122-0a1b2c3d"})
+    source = HostSource(aws=Aws(regions=(REGION,), endpoint=moto, tags={"role": "web"}))
+    assert [host.instance for host in child.reply_to(child.Question(source, "")).hosts] == [ours]
 
 
 def test_an_instance_is_described_whole(moto: str) -> None:

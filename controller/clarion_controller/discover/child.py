@@ -21,6 +21,7 @@ from clarion_controller.discover.inventory import InventoryDiscoverer
 from clarion_controller.discover.static import StaticDiscoverer
 from clarion_controller.discovered import Discovered
 from clarion_controller.fleet import HostSource
+from clarion_controller.provisioners.marks import RUN
 from clarion_protocol.errors import ClarionError
 
 ORPHANED_AFTER_S = 90
@@ -77,9 +78,11 @@ def encoded(reply: Reply) -> bytes:
 
 
 def reply_to(question: Question) -> Reply:
-    """Return what the source says."""
+    """Return what the source says, but for servers of a night: those are no part of any fleet."""
     try:
-        return Reply(hosts=discoverer_of(question.source, Path(question.home)).hosts())
+        hosts = discoverer_of(question.source, Path(question.home)).hosts()
+        # A server of a night has the tags of its role, and would be missed in every deployment of these minutes.
+        return Reply(hosts=[host for host in hosts if RUN not in host.tags])
     except ClarionError as error:
         return Reply(failure=Failure(error.code, error.message, error.hint))
 
