@@ -37,7 +37,8 @@ def headline(report: Report) -> str:
         if result in results
     )
     ended = f"; it ended before its end: {one_line(report.failure)}" if report.failure else ""
-    return f"Night of {one_line(report.night)}: {counted or 'nothing was checked'}, in {_time(report.ended - report.began)}{ended}"
+    spent = _time(report.ended - report.began)
+    return f"Night of {one_line(report.night)}: {counted or 'nothing was checked'}, in {spent}{ended}"
 
 
 def history_line(report: Report) -> list[str]:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from clarion_controller.notice import Undelivered
+from clarion_controller.notifiers.text import line
 from clarion_controller.notifying.outbox import Outbox, Pending
 from clarion_controller.notifying.patience import Patience
-from clarion_controller.notifying.wording import one_line
 from clarion_protocol.errors import ClarionError
 
 MAX_ERROR = 300
@@ -133,7 +133,7 @@ class Courier:
             self.outbox.sent(pending, said, now)
             _log.info("notifying.sent", **facts)
             return
-        reason = one_line(said.reason, MAX_ERROR)
+        reason = line(said.reason, MAX_ERROR)
         next_at = self.patience.next_at(pending, said, now, random.random)
         if next_at is None:
             self.outbox.give_up(pending, reason, now)

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clarion_controller.notice import Undelivered
-from clarion_controller.notifying.outbox import Pending
-
-DAY = 86_400.0
+from clarion_controller.notifying.outbox import DAY, Pending
 
 
 @dataclass(frozen=True)

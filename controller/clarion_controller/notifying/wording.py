@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from clarion_controller.notice import Kind, Notice
+from clarion_controller.notifiers.text import line
 
 MAX_TITLE = 150
 MAX_REASON = 1_000
@@ -16,23 +17,15 @@ SHORT_ID = 8
 
 def worded(seq: int, kind: Kind, **what: Any) -> Notice:
     """Return the notice that the event with this number gives rise to; too long texts are cut."""
-    what["title"] = one_line(what["title"], MAX_TITLE)
-    what["reason"] = one_line(what.get("reason", ""), MAX_REASON)
+    what["title"] = line(what["title"], MAX_TITLE)
+    what["reason"] = line(what.get("reason", ""), MAX_REASON)
     what["affected"] = bounded(what.get("affected", ()))
     return Notice(id=f"{what['at']:.0f}-{seq}-{kind.value}", kind=kind, **what)
 
 
-def one_line(text: str, limit: int) -> str:
-    """Return a text as one line of at most `limit` characters; what cannot be seen becomes a space."""
-    # Nobody reads further, and splitting a megabyte for the first line of it would be work for nothing.
-    seen = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * limit])
-    line = " ".join(seen.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
-
-
 def bounded(names: Iterable[str]) -> tuple[str, ...]:
     """Return names in order, the first of them if they are many, and how many more there are."""
-    ordered = sorted({one_line(name, MAX_TITLE) for name in names})
+    ordered = sorted({line(name, MAX_TITLE) for name in names})
     more = len(ordered) - MAX_AFFECTED
     return tuple(ordered) if more <= 0 else (*ordered[:MAX_AFFECTED], f"and {more} more")
 
