@@ -155,7 +155,8 @@ class BuildQueue:
         with self._database.connect() as connection:
             running = _all(connection, builds.c.status == BuildStatus.RUNNING.value, -1)
         # After a start of ours nobody has been heard, which is no builder's fault.
-        silent = [each.id for each in running if now - self._heard.setdefault(each.id, now) > SILENT_AFTER_S]
+        self._heard = {each.id: self._heard.get(each.id, now) for each in running}
+        silent = [id_ for id_, heard in self._heard.items() if now - heard > SILENT_AFTER_S]
         with self._changing() as connection:
             return [self._give_up(connection, id_) for id_ in silent]
 

@@ -13,7 +13,7 @@ from clarion_controller.builds import logs
 from clarion_controller.builds.build import Build
 from clarion_controller.builds.build_queue import BuildQueue
 from clarion_controller.cluster import Cluster
-from clarion_controller.durable_files import make_folder
+from clarion_controller.durable_files import PARTIAL, make_folder
 from clarion_protocol.published import MANIFEST_SUFFIX, PACKAGE_SUFFIX
 
 # A builder hands over under these names; what is looked at and published lies under names that it cannot write to.
@@ -31,6 +31,8 @@ class Builds:
         self.queue = BuildQueue(cluster.home / "state" / "builds.db")
         self._folders = cluster.home / "state" / "builds"
         make_folder(self._folders, 0o700)
+        for left in self._folders.glob(f"*/{PARTIAL}*"):
+            left.unlink()  # a crash came between
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="builds")
         self.changed = asyncio.Event()
         self.is_ending = False
@@ -87,6 +89,12 @@ class Builds:
         """Remove what a builder handed over; its log stays."""
         for name in (HANDED_PACKAGE, HANDED_MANIFEST, PACKAGE, MANIFEST):
             (self.folder(build) / name).unlink(missing_ok=True)
+
+    def drop_ended(self) -> None:
+        """Remove what builders handed over for builds that ended since otherwise than by being published."""
+        for build, _ in self.queue.untold():
+            if build.status.is_final:
+                self.drop_package(build)
 
     def app_of(self, repository: str) -> str:
         """Return which app is made from a repository."""

@@ -6,7 +6,6 @@ Nothing that goes wrong with a build may end a controller that leads rollouts: i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -28,6 +27,7 @@ async def look_after(builds: Builds, log: StateLog) -> None:
         for build in await builds.do(builds.queue.give_up_silent):
             _log.warning("build.builder_silent", build=build.id, status=build.status.value)
             builds.wake()
+        await builds.do(builds.drop_ended)
         await builds.do(lambda: tell(builds.queue, log))
         await builds.do(builds.prune)
 
@@ -50,5 +50,9 @@ async def _after_each_change(builds: Builds, look: Callable[[], Awaitable[None]]
         except Exception as error:  # noqa: BLE001 (see above)
             _log.error("builds.fault", exc_info=error)
             await asyncio.sleep(LOOK_EVERY_S)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(changed.wait(), LOOK_EVERY_S)
+        waiting = asyncio.create_task(changed.wait())
+        try:
+            # Not wait_for(): before Python 3.12, a change in the same moment makes it forget that it was cancelled.
+            await asyncio.wait([waiting], timeout=LOOK_EVERY_S)
+        finally:
+            waiting.cancel()

@@ -16,6 +16,8 @@ from tests.controller.live import Live, live
 
 from clarion_controller.builds import handing_over
 from clarion_controller.builds.build import BUILDER_SOCKET, BuildStatus, Job
+from clarion_controller.builds.builds import Builds
+from clarion_controller.cluster import Cluster
 from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES
 
 
@@ -44,6 +46,12 @@ def announce(controller: Live, commit: str = A, ref: str = "refs/heads/main") ->
     controller.await_on_loop(
         lambda: controller.desk.builds.change(lambda: queue.push(pushed(commit, ref, os.urandom(8).hex()), "shop"))
     )
+
+
+def files_of(controller: Live) -> set[str]:
+    """Return what lies in the folder of the newest build."""
+    build = controller.client.builds()[0]
+    return {path.name for path in (controller.home / "state" / "builds" / build.id).iterdir()}
 
 
 def taken(builder: ObedientBuilder) -> Job:
@@ -253,3 +261,40 @@ def test_a_repository_that_is_gone_fails_its_build(controller: Live, builder: Ob
     fleet.write_text(fleet.read_text().partition("[repository")[0])
     assert builder.take() is None
     assert status_of(controller)[1] == "fleet.toml has no [repository.shop] any more"
+
+
+@pytest.mark.parametrize("end", ["red", "superseded"])
+def test_a_package_of_a_build_that_is_not_green_does_not_stay(
+    controller: Live, builder: ObedientBuilder, end: str
+) -> None:
+    """However it ended: two hundred of a repository's builds are remembered, which is a disk full of packages."""
+    announce(controller)
+    job = taken(builder)
+    builder.say(job, b"hello")
+    builder.hand_over(job, b"package", b"manifest")
+    assert "handed.package" in files_of(controller)
+    if end == "red":
+        builder.finish(job, failure="no")
+    else:
+        controller.client.cancel_build(controller.client.builds()[0].id, "ada")
+    until = time.monotonic() + 15
+    while files_of(controller) != {"log"}:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_what_a_crash_left_of_a_package_is_removed(tmp_path: Path) -> None:
+    """When the next controller starts; what was handed over whole stays."""
+    cluster = building_cluster(tmp_path)
+    folder = cluster.home / "state" / "builds" / "one"
+    folder.mkdir(parents=True)
+    for name in (".partial-x", "log"):
+        (folder / name).touch()
+    Builds(Cluster.at(cluster.home)).close()
+    assert [path.name for path in folder.iterdir()] == ["log"]
+
+
+def test_waiting_for_no_number_of_seconds_is_refused(builder: ObedientBuilder) -> None:
+    """A builder may wait half a minute, and not for ever."""
+    for wait in ("nan", "inf", "31", "-1"):
+        assert builder.http.post("/take", params={"wait": wait}).status_code == 400
