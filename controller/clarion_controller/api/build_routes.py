@@ -64,7 +64,8 @@ async def start(desk: TheDesk, data: JSONBody[BuildRequest]) -> Build:
     repository = _check_repository(desk, data.repository)
     home, own = desk.cluster.home, desk.builds
     credential = repository.credential.reveal(home) if repository.credential else ""
-    ref, commit = await own.do(lambda: look_up(repository, data.ref, credential))
+    # Not by the threads of the builds: remotes that say nothing would hold up every push that is announced.
+    ref, commit = await asyncio.to_thread(look_up, repository, data.ref, credential)
     push = Push(
         repository=data.repository,
         ref=ref,

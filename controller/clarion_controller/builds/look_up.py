@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
 from clarion_controller.builds.announcements.letter import is_ref
+from clarion_controller.builds.build import COMMIT
 from clarion_controller.builds.git import Bounds, Git, GitRefused
 from clarion_controller.builds.git_errors import explain
 from clarion_controller.repositories import Repository
@@ -29,7 +31,8 @@ def look_up(repository: Repository, name: str, credential: str = "") -> tuple[st
         raise UnknownName(f"{name[:80]!r} is no name of a branch or tag", hint="Write for example main, or v1.2.0.")
     found = _ask(repository, [each for ref in refs for each in (ref, f"{ref}^{{}}")] if name else ["HEAD"], credential)
     for ref in refs if name else [found.get(OWN, "")]:
-        if commit := found.get(f"{ref}^{{}}") or found.get(ref if name else "HEAD"):
+        commit = found.get(f"{ref}^{{}}") or found.get(ref if name else "HEAD", "")
+        if is_ref(ref) and re.match(COMMIT, commit):  # a remote may say anything
             return ref, commit
     what = f"no branch or tag {name!r}" if name else "no branch of its own"
     raise UnknownName(f"{repository.url} has {what}", hint="Push it first, or name another.")

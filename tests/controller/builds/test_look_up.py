@@ -68,6 +68,14 @@ def test_an_empty_remote_has_no_branch(tmp_path: Path) -> None:
         look_up(Repository(url=str(tmp_path / "empty.git")), "")
 
 
+def test_a_remote_whose_own_branch_is_none_has_none(remote: Path) -> None:
+    """What a remote says is believed only where it is a branch or a tag."""
+    git(remote, "update-ref", "refs/secret/one", "HEAD")
+    git(remote, "symbolic-ref", "HEAD", "refs/secret/one")
+    with pytest.raises(UnknownName, match="no branch of its own"):
+        look_up(Repository(url=str(remote)), "")
+
+
 def test_a_bad_remote_is_a_clear_error(tmp_path: Path) -> None:
     """A folder that is no repository, a server that asks for a password, one that is not there."""
     with pytest.raises(BadConfig, match="no git repository"):
