@@ -51,11 +51,12 @@ def _empty(top: int) -> None:
 def _unlink_files(folder: int) -> list[str]:
     """Remove all that is no folder from `folder`; return the names of its folders."""
     folders = []
-    for name in os.listdir(folder):
-        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            folders.append(name)
-        else:
-            os.unlink(name, dir_fd=folder)
+    with os.scandir(folder) as entries:  # never all at once: there may be millions
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=folder)
     return folders
 
 

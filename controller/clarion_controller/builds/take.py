@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,10 +29,11 @@ def take(found: Path, out: Path, version: str, limit: int) -> tuple[Path, Path, 
         BuildFailed: there is none, there is more, a file is no plain file or too large, or it is of another version.
         PackageError: the manifest breaks a rule.
     """
-    names = sorted(os.listdir(found))  # noqa: PTH208 (names, of a folder that is not ours)
+    with os.scandir(found) as entries:
+        names = sorted(entry.name for entry in islice(entries, 6))  # there may be millions
     stems = [name.removesuffix(PACKAGE_SUFFIX) for name in names if name.endswith(PACKAGE_SUFFIX)]
     if len(stems) != 1 or names != sorted(stems[0] + suffix for suffix in (PACKAGE_SUFFIX, MANIFEST_SUFFIX)):
-        listed = ", ".join(ascii(name[:80]) for name in names[:5]) or "nothing"
+        listed = ", ".join(ascii(name[:80]) for name in names) or "nothing"
         raise BuildFailed(f"the build left {listed} where one package and its manifest should be")
     with _plain_file(found / (stems[0] + MANIFEST_SUFFIX), MAX_MANIFEST_FILE_BYTES) as file:
         listing = file.read(MAX_MANIFEST_FILE_BYTES)
