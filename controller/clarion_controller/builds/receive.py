@@ -105,13 +105,20 @@ class Receiver:
         return await self._take_on(addressee, announced)
 
     def _addressee(self, name: str) -> _Addressee:
-        repository = self._fleet_now().repository.get(name)
-        if repository and repository.secret:
-            try:
-                return _Addressee(name, repository, repository.secret.reveal(self._cluster.home))
-            except ClarionError as error:
-                _log.error("hook.no_secret", repository=name, reason=error.message, hint=error.hint)
+        known = {each: found for each, found in self._fleet_now().repository.items() if found.secret}
+        # For a name that nobody knows, another's secret is read: by the time that it takes, names could be told.
+        whose = name if name in known else next(iter(known), "")
+        secret = self._secret_of(whose, known[whose]) if whose else ""
+        if whose == name and secret:
+            return _Addressee(name, known[name], secret)
         return _Addressee(name, Repository(url="/"), self._nobodys)
+
+    def _secret_of(self, name: str, repository: Repository) -> str:
+        try:
+            return repository.secret.reveal(self._cluster.home) if repository.secret else ""
+        except ClarionError as error:
+            _log.error("hook.no_secret", repository=name, reason=error.message, hint=error.hint)
+            return ""
 
     def _fleet_now(self) -> Fleet:
         """Return the fleet; a forge does not announce a push again because fleet.toml is just being edited."""
