@@ -29,6 +29,7 @@ from clarion_controller.builds.build_log import BuildLog
 from clarion_controller.builds.builder_client import Desk, NotWanted
 from clarion_controller.builds.clean import remove_tree
 from clarion_controller.builds.limits import Limits
+from clarion_controller.builds.output import COMPLAINT
 from clarion_controller.durable_files import disk_trouble
 from clarion_protocol.errors import Blocked, BuildFailed, ClarionError, ControllerUnreachable, Interrupted
 
@@ -114,9 +115,11 @@ class Builder:
                 log.say(STOPPED)
             return None
         except ClarionError as error:
-            # What follows the first line is the end of the output, which stands in the log already.
-            log.say(f"error: {error.message.partition(chr(10))[0]}\n".encode())
-            return Finished(failure=str(error)[:MAX_FAILURE])
+            sentence, _, output = error.message.partition("\n")
+            complaint = f"{COMPLAINT}{sentence.rstrip(':')}"
+            if complaint not in output:  # which stands in the log already
+                log.say(f"{complaint}\n".encode())
+            return Finished(failure=_failure(sentence.rstrip(":"), error.hint))
         except OSError as error:
             _log.exception("build.disk")
             return Finished(failure=f"the builder's disk: {error}"[:MAX_FAILURE])
@@ -168,6 +171,10 @@ class Builder:
             if self._stop.wait(pause) or not log.is_wanted:
                 raise Interrupted("the build was called off")
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _failure(sentence: str, hint: str | None) -> str:
+    return (f"{sentence}. {hint}" if hint else sentence)[:MAX_FAILURE]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from clarion_controller.build import build
-from clarion_controller.builds.output import STARTED
+from clarion_controller.builds.output import COMPLAINT, STARTED
 from clarion_controller.builds.walls import OUT, SOURCE
 from clarion_protocol.errors import ClarionError
 
@@ -47,8 +47,9 @@ def main() -> None:
         build(Path(SOURCE), Path(OUT), confinement.version, said=_say)
     except ClarionError as error:
         # The output of a command that failed has been said already.
+        sentence = error.message.partition("\n")[0].rstrip(":")
         hint = f"  {error.hint}\n" if error.hint else ""
-        _say(f"error: {error.message.partition(chr(10))[0]}\n{hint}".encode())
+        _say(f"{COMPLAINT}{sentence}\n{hint}".encode())
         sys.exit(1)
 
 

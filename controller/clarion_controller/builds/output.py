@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 
 STARTED = b"clarion: inside\n"
+COMPLAINT = "error: "
+MAX_COMPLAINT = 300
 MAX_BYTES = 16 * 2**20
 MAX_LINE = 8 * 1024
 KEPT = 1600  # bytes; with a sentence before it, what the controller keeps as a reason
@@ -46,6 +48,12 @@ class Output:
     def tail(self) -> str:
         """The end of what was printed."""
         return self._tail.decode("utf-8", "replace").strip()
+
+    @property
+    def complaint(self) -> str:
+        """What was last said to be wrong, if anything was; the app may have said it."""
+        said = [line for line in self.tail.splitlines() if line.startswith(COMPLAINT)]
+        return said[-1].removeprefix(COMPLAINT)[:MAX_COMPLAINT] if said else ""
 
     def _pass(self, lines: bytes) -> None:
         if not self.has_begun and STARTED in lines:

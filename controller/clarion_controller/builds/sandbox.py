@@ -62,7 +62,7 @@ def build(  # noqa: PLR0913, PLR0917 (what, where to, and who watches)
     `log` is given what the build prints, whole lines at a time. When `go_on` says no, the build ends.
 
     Raises:
-        BuildFailed: a command failed or a limit was reached; the message ends with the last of the output.
+        BuildFailed: a command failed or a limit was reached; the message is a sentence, then the end of the output.
         PackageError: what was built is no package of this version.
         Interrupted: `go_on` said no.
         BadConfig: bubblewrap is not installed, or the kernel does not let it work.
@@ -204,7 +204,7 @@ def _check(code: int, output: Output) -> None:
     if not output.has_begun:
         raise BadConfig(f"bubblewrap could not build walls: {output.tail or f'exit code {code}'}", hint=_NAMESPACES)
     if code != 0:
-        raise BuildFailed(_with_output("the build failed", output))
+        raise BuildFailed(_with_output(output.complaint or "the build failed", output))
 
 
 def _with_output(message: str, output: Output) -> str:

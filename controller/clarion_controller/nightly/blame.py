@@ -10,7 +10,6 @@ from clarion_controller.nightly.dependencies import moved
 from clarion_protocol.errors import BuildFailed, ClarionError
 
 NAMED = 3
-_SAID = "error: "
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,8 @@ def blamed(error: BuildFailed, before: Baseline, made_of: Callable[[], Mapping[s
 
 
 def _failure(message: str) -> str:
-    """Return which command failed: the first thing that `clarion build` itself says in its sandbox, or all there is."""
-    lines = message.splitlines()
-    said = next((line for line in lines if line.startswith(_SAID)), lines[0])
-    return said.removeprefix(_SAID).rstrip(":")
+    """Return the sentence before the output."""
+    return message.partition("\n")[0].rstrip(":")
 
 
 def _spoken_of(log: str, before: Baseline) -> list[str]:

@@ -116,7 +116,7 @@ def test_a_push_becomes_a_package(site: Site) -> None:
 
 
 RED = {
-    "a build that fails": ("raise SystemExit('no such luck')", APP, "no such luck"),
+    "a build that fails": ("raise SystemExit('no such luck')", APP, '"python3 make.py" failed with exit code 1'),
     "the package of another app": ("print('innocent')", APP.replace("shop", "bank"), "not of 'shop'"),
     "a source that is no app": ("print('innocent')", "[nonsense]\n", "nonsense"),
 }
@@ -130,8 +130,17 @@ def test_what_is_red_is_never_published(site: Site, what: str) -> None:
     build, said = built(site)
     assert build.status is BuildStatus.FAILED
     assert reason in build.reason
-    assert reason in said
+    assert said.count(reason) == 1
     assert packages(site.cluster.home) == []
+
+
+def test_the_reason_is_a_sentence_and_the_log_has_the_rest(site: Site) -> None:
+    """Lists, notices and forges have room for no more; what the app calls an error is not what the command did."""
+    site.push("print('error: a teapot'); raise SystemExit('no such luck')")
+    build, said = built(site)
+    assert build.reason == '"python3 make.py" failed with exit code 1'
+    assert "error: a teapot" in said
+    assert "no such luck" in said
 
 
 def test_a_branch_that_was_deleted_meanwhile(site: Site) -> None:

@@ -8,7 +8,7 @@ from clarion_controller.nightly.blame import Baseline, blamed
 from clarion_protocol.errors import BuildFailed
 
 BEFORE = Baseline("the night of 2026-11-20", {"greeting": "1.0", "left-pad": "1.3.0"})
-FAILED = BuildFailed('the build failed:\n$ make\nerror: "make" failed with exit code 2:\nerror: of make itself')
+FAILED = BuildFailed('"make" failed with exit code 2:\n$ make\nerror: of make itself\nerror: "make" failed with')
 
 
 def test_a_dependency_that_moved_is_named_first() -> None:
