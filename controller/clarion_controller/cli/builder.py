@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from clarion_agent.logs import begin_logging
 from clarion_controller.cli.place import place_of
 
 DEFAULT_WORK = Path("/var/lib/clarion-builder/work")
@@ -28,6 +29,7 @@ def builder(
     from clarion_controller.builds.builder import Builder, workplace  # noqa: PLC0415
     from clarion_controller.builds.builder_client import Desk  # noqa: PLC0415
 
+    begin_logging()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
