@@ -1,9 +1,14 @@
-"""Run git on what strangers may have written: no prompt, no hook, no setting of this machine, and never for ever."""
+"""Run git on what strangers may have written: no prompt, no hook, no setting of this machine, and never for ever.
+
+Root's git is run as the user of builds, where Clarion's package has made one: what a remote says is read by no more
+than that. It is that user's keys with which remotes are reached by ssh.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -12,12 +17,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from clarion_controller.builds.disk_use import DiskUse, has_room
 from clarion_protocol.amounts import Duration, Size
 from clarion_protocol.errors import BadConfig, BuildFailed, NetworkError, NoSpace
 
+BUILD_USER = "clarion-build"
 TICK = 0.1
 MAX_OUTPUT = 16 * 2**20
 # What a remote and its .gitmodules may be: git itself refuses local folders ("user") to submodules.
@@ -89,10 +96,14 @@ class Git:
         self._deadline = time.monotonic() + bounds.seconds
         self._use = DiskUse(tree)
         self._secrets: dict[str, str] = {}
+        self._user = _user()
         (aside / "config").write_text(CONFIG, encoding="ascii")
         askpass = aside / "askpass"
         askpass.write_text(ASKPASS, encoding="ascii")
         askpass.chmod(0o700)
+        if self._user:
+            for path in (tree, aside, aside / "config", askpass):
+                os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
     def open_with(self, credential: str, url: str) -> None:
         """Answer `credential` ("token" or "name:password") when the remote `url`, and nobody else, asks for it."""
@@ -129,6 +140,7 @@ class Git:
                 stdout=out,
                 stderr=errors,
                 start_new_session=True,
+                **_as(self._user),
             )
             with process:
                 try:
@@ -158,6 +170,7 @@ class Git:
         kept = ("PATH", "HOME", "SSH_AUTH_SOCK", "https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE")
         return {
             **{name: os.environ[name] for name in kept if name in os.environ},
+            **({"HOME": self._user.pw_dir} if self._user else {}),
             **self._secrets,
             "LC_ALL": "C.UTF-8",
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -168,6 +181,18 @@ class Git:
             "GIT_SSH_COMMAND": SSH,
             "GIT_CEILING_DIRECTORIES": str(self.tree.parent),
         }
+
+
+def _user() -> pwd.struct_passwd | None:
+    """Return as whom git runs, if not as who we are."""
+    try:
+        return pwd.getpwnam(BUILD_USER) if os.geteuid() == 0 else None
+    except KeyError:
+        return None
+
+
+def _as(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
 
 
 def _program() -> str:

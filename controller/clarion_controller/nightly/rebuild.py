@@ -158,5 +158,8 @@ class _Rebuild:
         return Contents(manifest, fetch)
 
     def _folder(self, name: str) -> Path:
-        """Return where a new folder may be made."""
-        return self.night.work / f"{self.app}-{self.version}" / name
+        """Return where a new folder may be made; the user of builds comes by, whatever root's umask is."""
+        above = self.night.work / f"{self.app}-{self.version}"
+        above.mkdir(exist_ok=True)
+        above.chmod(0o711)
+        return above / name

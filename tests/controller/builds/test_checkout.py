@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from clarion_controller.builds import checkout
 from clarion_controller.builds.checkout import Checkout, Wanted, fetch
 from clarion_controller.repositories import Repository
 from clarion_protocol.amounts import Size
-from clarion_protocol.errors import BadConfig, BuildFailed, NetworkError, OperatorError, UnknownName
+from clarion_protocol.errors import BadConfig, BuildFailed, ClarionError, NetworkError, OperatorError, UnknownName
 
 pytestmark = [pytest.mark.once, pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")]
 MAIN = "refs/heads/main"
@@ -375,3 +377,19 @@ def test_a_deep_repository(remote: Remote, tmp_path: Path) -> None:
     git(remote.work, "push", "-q", "origin", "HEAD:main")
     fetched(remote, Wanted(ref=MAIN), tmp_path / "into")
     subprocess.run(["rm", "-rf", tmp_path / "into"], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_roots_git_is_the_user_of_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it writes is that user's, and what only root may read is no remote."""
+    monkeypatch.setattr("clarion_controller.builds.git.BUILD_USER", "nobody")
+    with tempfile.TemporaryDirectory(prefix="clarion-git-user-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        remote = Remote(place / "remote")
+        remote.commit({"clarion.toml": '[app]\nname = "shop"\n'})
+        got = fetched(remote, Wanted(ref=MAIN), place / "into")
+        assert (got.folder / "clarion.toml").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        remote.folder.chmod(0o700)
+        with pytest.raises(ClarionError):
+            fetched(remote, Wanted(ref=MAIN), place / "again")
