@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from clarion_controller.notice import Notice
 from clarion_controller.notifying import agents, builds, deployments, nights
 from clarion_controller.notifying.context import Context
+from clarion_controller.notifying.moment import MOMENT
 from clarion_controller.state.events import AnyEvent
 
 
@@ -38,7 +39,7 @@ def fold(known: Known, seq: int, event: AnyEvent, context: Context) -> tuple[Kno
 def settle(known: Known, now: float) -> tuple[Known, list[Notice]]:
     """Return the same with everything told that is due now, in the order in which it became due."""
     notices: list[Notice] = []
-    while (moment := due(known)) is not None and moment <= now:
+    while (moment := next_due(known, now)) is not None:
         of_deployments, of_them = deployments.settle(known.deployments, moment)
         lost, of_agents = agents.settle(known.agents, moment)
         known = replace(known, deployments=of_deployments, agents=lost)
@@ -46,7 +47,11 @@ def settle(known: Known, now: float) -> tuple[Known, list[Notice]]:
     return known, notices
 
 
-def due(known: Known) -> float | None:
-    """Return when the next notice is due though nothing happens, in UTC seconds."""
+def next_due(known: Known, now: float) -> float | None:
+    """Return when what is due first now became so, in UTC seconds; None if nothing is due yet.
+
+    Nothing is waited for longer than a moment: what seems to lie further ahead was seen before the clock was set back.
+    """
     moments = [deployments.due(known.deployments), *(group.due for group in known.agents)]
-    return min((moment for moment in moments if moment is not None), default=None)
+    first = min((moment for moment in moments if moment is not None), default=None)
+    return None if first is None or now < first <= now + 2 * MOMENT else first

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 import structlog
 
 from clarion_agent.logs import begin_logging
+from clarion_agent.stopping import set_at_signal
 from clarion_controller.notifying.deliver import Courier
 from clarion_controller.notifying.destinations import destinations
 from clarion_controller.notifying.fleet_file import FleetFile
@@ -63,8 +63,7 @@ def run(home: Path, parent: int) -> int:
         tail = stack.enter_context(closing(Tail(home)))
         outbox = stack.enter_context(closing(Outbox(home)))
         notifying = Notifying(home, tail, outbox)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: notifying.stop())
+        set_at_signal(notifying.stop)
         return notifying.run(parent)
 
 
@@ -76,13 +75,9 @@ class Notifying:
         self._file = FleetFile(home)
         self._post = Post(home, lambda: self._file.fleet)
         self._couriers: dict[str, Courier] = {}
-        self._stop = threading.Event()
+        self.stop = threading.Event()  # set: `run` returns
         self._status = 0
         self._pruned_at = 0.0
-
-    def stop(self) -> None:
-        """Have `run` return."""
-        self._stop.set()
 
     def run(self, parent: int) -> int:
         """Read on until the end, or that of the process `parent`; return the exit status."""
@@ -91,15 +86,15 @@ class Notifying:
         reader = Reader(self._tail, self._outbox)
         _log.info("notifying.ready", destinations=list(self._couriers))
         is_behind = True
-        while not self._stop.is_set() and os.getppid() == parent:
+        while not self.stop.is_set() and os.getppid() == parent:
             try:
                 is_behind = self._turn(reader, is_behind=is_behind)
             except Exception:  # noqa: BLE001 (outermost loop: a full disk passes, and the log is still there)
                 _log.exception("notifying.turn_failed")
                 is_behind = True
-                self._stop.wait(TROUBLE_PAUSE_S)
+                self.stop.wait(TROUBLE_PAUSE_S)
             if not is_behind:
-                self._stop.wait(LOOK_EVERY_S)
+                self.stop.wait(LOOK_EVERY_S)
         self._end()
         return self._status
 
@@ -111,8 +106,7 @@ class Notifying:
         if now > self._pruned_at + DAY:
             self._outbox.prune(now)
             self._pruned_at = now
-        is_due = reader.due is not None and now >= reader.due
-        if not (self._tail.has_grown() or is_due or is_behind):
+        if not (self._tail.has_grown() or reader.is_due(now) or is_behind):
             return False
         is_more = reader.read_on(self._file.fleet, now)
         for courier in self._couriers.values():
@@ -135,7 +129,7 @@ class Notifying:
         """End the process, because nothing else ends the threads that hang in it."""
         _log.error("notifying.senders_hang", destination=destination)
         self._status = 1
-        self._stop.set()
+        self.stop.set()
 
     def _end(self) -> None:
         """Let what is on its way arrive, if that takes a moment: unrecorded, it would be sent again."""

@@ -14,7 +14,7 @@ from clarion_controller.forges.derive import ForgeState, derive
 from clarion_controller.forges.report import ForgeReport
 from clarion_controller.notice import Notice
 from clarion_controller.notifying.addressed import addressed, reported
-from clarion_controller.notifying.derive import Known, due, fold, settle
+from clarion_controller.notifying.derive import Known, fold, next_due, settle
 from clarion_controller.notifying.outbox import DAY, Changes, Outbox, Standing
 from clarion_controller.notifying.tail import PORTION, Entry, Tail
 from clarion_protocol import strict_json
@@ -48,10 +48,9 @@ class Reader:
         self._place = _place_of(outbox.standing(), tail.end())
         outbox.advance(Changes(self._place.written()))
 
-    @property
-    def due(self) -> float | None:
-        """When something is to be told though nothing happens, in UTC seconds."""
-        return due(self._place.known)
+    def is_due(self, now: float) -> bool:
+        """Return whether something is to be told though nothing happens."""
+        return next_due(self._place.known, now) is not None
 
     def read_on(self, fleet: Fleet, now: float) -> bool:
         """Put what the next portion of the log says into the outbox; return whether there is more to read."""

@@ -50,6 +50,15 @@ def test_each_environment_is_told_by_itself() -> None:
     assert [notice.environment for notice in story.waits(130.0)] == ["production", "staging"]
 
 
+def test_a_clock_that_was_set_back_keeps_nothing_back() -> None:
+    """What was seen while it was a day ahead is told now, and does not swallow what is lost later."""
+    story = Story()
+    story.happens(*lost("web-1", at=86_500.0))
+    assert only(story.waits(100.0)).affected == ("web-1",)
+    story.happens(*lost("web-2", at=140.0))
+    assert only(story.waits(170.0)).affected == ("web-2",)
+
+
 def test_who_is_lost_later_is_another_incident() -> None:
     """A pager that was silenced for the first does not hide the second."""
     story = Story()
