@@ -1,9 +1,11 @@
-"""Runs everything a change has to pass: checks, unit tests on every Python here, clouds, real servers, crashes.
+"""Runs everything a change has to pass: checks, unit tests on old and new Python, clouds, real servers, crashes.
 
-Five rules:
+Six rules:
 - what cannot run here is counted as skipped, with the reason, never passed over in silence;
 - a step that ends without a result has failed;
-- two unit test steps run at a time, because they wait more than they compute; what boots servers runs alone;
+- two unit test steps run at a time, because they wait more than they compute; after them what boots servers, two
+  files of it at a time;
+- the oldest and the newest Python that we promise are tried, and that of .venv: what lies between differs less;
 - what takes long and finds the same on every Python (marked `once`) runs on the one of .venv only;
 - the last line sums up every step, and the exit code says the same.
 """
@@ -27,14 +29,15 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
-MINORS = (10, 11, 12, 13)
+MINORS = sorted({10, sys.version_info.minor, 13})
 AT_A_TIME = 2
 LIMIT = 20 * 60  # seconds for one step; a single test has its own, in pyproject.toml
 
 APART = ("lab", "crash", "clouds", "bench")
 UNIT = ["-n", "logical", *(f"--ignore=tests/{name}" for name in APART), "tests"]
 CLOUDS = ["-n", "logical", "tests/clouds"]  # the SDKs are not installed for the other Pythons
-REAL = ["tests/lab", "tests/crash"]  # each skips itself where it cannot run, and says why
+# Each skips itself where it cannot run, and says why.
+REAL = ["-n", "2", "--dist", "loadfile", "tests/lab", "tests/crash"]
 
 Run = Callable[[list[str]], bool]
 
