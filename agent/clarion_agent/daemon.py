@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from importlib.metadata import version
-from types import FrameType
 
 import structlog
 
@@ -25,6 +23,7 @@ from clarion_agent.net.refresh import Wanted, refresh
 from clarion_agent.net.same_server import SameServer
 from clarion_agent.parts import sandbox_of
 from clarion_agent.run_lock import only_agent
+from clarion_agent.stopping import set_at_signal
 from clarion_protocol.documents import Facts
 
 WHILE_SOMEBODY_WATCHES = Patience(deadline=30.0, attempts=3)
@@ -78,8 +77,7 @@ class Daemon:
         Raises:
             CopiedServer: the identity is another server's.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        set_at_signal(self._stop)
         record = self._identity.record
         _log.info("agent.start", host=record.host, name=record.name, environment=record.environment)
         # Before anything is signed with keys that are not this server's.
@@ -129,6 +127,3 @@ class Daemon:
         sandbox = sandbox_of(self._config).name
         trouble = self._core.trouble()
         return host_facts(self._config.apps, agent_version=version("clarion"), sandbox=sandbox, trouble=trouble)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._stop.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from clarion_agent.logs import begin_logging
+from clarion_agent.stopping import set_at_signal
 from clarion_controller.cli.place import place_of
 
 DEFAULT_WORK = Path("/var/lib/clarion-builder/work")
@@ -31,7 +31,6 @@ def builder(
 
     begin_logging()
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    set_at_signal(stop)
     with workplace(work.absolute()):
         Builder(Desk(socket or place_of(context).home / BUILDER_SOCKET), work.absolute(), stop).run(jobs)
