@@ -43,7 +43,7 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody pushed `commit` to `ref` ("refs/heads/main") of a repository of fleet.toml; `at` in UTC seconds.
 
     `delivery` is the forge's number for this announcement, `digest` what it signed where that is never the same
-    twice: neither counts a second time.
+    twice: neither counts a second time. `before` is what `ref` was until then, where the forge says so.
     """
 
     repository: str
@@ -51,6 +51,7 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     delivery: str
     digest: str = ""
+    before: str = ""
     by: str = ""
     at: float
 

@@ -3,7 +3,7 @@
 - A delivery counts once; so does what it signed.
 - A commit that is already queued or being built for the same ref is not built twice.
 - A newer push to a branch supersedes its builds that wait or run; a tag supersedes nothing, and what is being
-  published is published.
+  published is published. Of two whose announcements have overtaken each other, the newer is the one on top.
 - A build whose builder has gone silent goes back to the queue once, then fails; one whose builder was stopped, always.
 
 Whatever was answered is on the disk. Every call waits for it, so none belongs on an event loop.
@@ -54,11 +54,11 @@ class BuildQueue:
         self._database.dispose()
 
     def push(self, push: Push, app: str) -> bool:
-        """Take a push on, whose app is `app`; False if its delivery was known."""
+        """Take a push on, whose app is `app`; False if its delivery was known, or a newer push."""
         return self.push_all([(push, app)])[0]
 
     def push_all(self, pushes: Sequence[tuple[Push, str]]) -> list[bool]:
-        """Take pushes on in one transaction, each with its app; for each, False if its delivery was known."""
+        """Take pushes on in one transaction, each with its app; for each, False if it was known, or a newer."""
         with self._changing() as connection:
             return [self._push(connection, push, app) for push, app in pushes]
 
@@ -193,9 +193,11 @@ class BuildQueue:
         newest = next(iter(_all(connection, here, 1)), None)
         if newest and newest.commit == push.commit:
             return True
+        if _is_overtaken(connection, push):
+            return False
         if push.ref.startswith("refs/heads/"):
             self._stop(connection, here, BuildStatus.SUPERSEDED, f"superseded by {push.commit[:12]}")
-        row = {name: getattr(push, name) for name in ("repository", "ref", "commit", "by")}
+        row = {name: getattr(push, name) for name in ("repository", "ref", "commit", "before", "by")}
         made = {**row, "id": new_id(), "app": app, "status": BuildStatus.QUEUED.value, "queued_at": push.at}
         connection.execute(insert(builds), made)
         return True
@@ -232,6 +234,15 @@ def _is_new(connection: Connection, push: Push) -> bool:
     rows = [{"repository": push.repository, "delivery": name} for name in names]
     remember = insert_or_ignore(deliveries).on_conflict_do_nothing()
     return all(connection.execute(remember, row).rowcount for row in rows)
+
+
+def _is_overtaken(connection: Connection, push: Push) -> bool:
+    """Return whether the newest build of this branch was pushed on top of what is announced only now."""
+    here = and_(builds.c.repository == push.repository, builds.c.ref == push.ref)
+    wanted = select(builds.c.commit, builds.c.before).where(here).order_by(builds.c.number.desc()).limit(1)
+    newest = connection.execute(wanted).first()
+    # Who goes back to a commit says what the branch was until then: the newest.
+    return bool(newest and push.before and newest.before == push.commit and push.before != newest.commit)
 
 
 def _one(connection: Connection, condition: ColumnElement[bool]) -> Build:

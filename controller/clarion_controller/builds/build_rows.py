@@ -20,6 +20,7 @@ builds = Table(
     Column("app", Text, nullable=False),
     Column("ref", Text, nullable=False),
     Column("commit", Text, nullable=False),
+    Column("before", Text, nullable=False, server_default=text("''")),
     Column("status", Text, nullable=False),
     Column("reason", Text, nullable=False, server_default=text("''")),
     Column("version", Text, nullable=False, server_default=text("''")),

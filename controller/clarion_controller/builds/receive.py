@@ -131,7 +131,7 @@ class Receiver:
     async def _take_on(self, addressee: _Addressee, announced: Announced) -> tuple[int, str]:
         if not addressee.repository.wants(announced.ref):
             return 200, f"heard, and nothing to do: {announced.ref} is not among the branches and tags that are built"
-        values = {name: getattr(announced, name) for name in ("ref", "commit", "delivery", "digest", "by")}
+        values = {name: getattr(announced, name) for name in ("ref", "commit", "delivery", "digest", "before", "by")}
         try:
             app = addressee.repository.app or addressee.name
             is_new = await self._push(Push(repository=addressee.name, at=time.time(), **values), app)

@@ -44,7 +44,7 @@ def github_push(commit: str = A, ref: str = MAIN, **more: Any) -> bytes:
     """Return the body of a push as GitHub writes it, without what has no part in this."""
     said = {
         "ref": ref,
-        "before": B,
+        "before": "9" * 40,
         "after": commit,
         "repository": {"id": 1, "full_name": "acme/shop", "pushed_at": 1_800_000_000},
         "pusher": {"name": "ada", "email": "ada@example.net"},

@@ -97,6 +97,25 @@ def test_a_newer_push_to_a_branch_supersedes_what_waits_and_what_runs(queue: Bui
     assert queue.newest()[-1].reason == f"superseded by {B[:12]}"
 
 
+def test_an_announcement_that_was_overtaken_supersedes_nothing(queue: BuildQueue) -> None:
+    """Two pushes in the same moment may be announced in the other order; the newer is built, also if it is over."""
+    queue.push(pushed(C, before=B), "shop")
+    assert not queue.push(pushed(B, before=A), "shop")
+    assert stands(queue) == [("c", "queued")]
+    queue.cancel(queue.newest()[0].id, "ada")
+    assert not queue.push(pushed(B, before=A, delivery="again"), "shop")
+    assert stands(queue) == [("c", "cancelled")]
+
+
+def test_a_branch_may_go_back(queue: BuildQueue) -> None:
+    """What it was before is built again when it is pushed again, by a forge or by hand."""
+    queue.push(pushed(B, before=A), "shop")
+    queue.push(pushed(A, before=B), "shop")
+    queue.push(pushed(B, before=A, delivery="2"), "shop")
+    queue.push(pushed(A, delivery="by hand"), "shop")
+    assert stands(queue) == [("b", "superseded"), ("a", "superseded"), ("b", "superseded"), ("a", "queued")]
+
+
 def test_tags_never_supersede_each_other(queue: BuildQueue) -> None:
     """Both versions are wanted, even where a tag was moved."""
     queue.push(pushed(A, TAG), "shop")

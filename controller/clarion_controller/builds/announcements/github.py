@@ -37,6 +37,7 @@ class _Commit(msgspec.Struct, frozen=True):
 class _Pushed(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
     after: str
+    before: str = ""
     head_commit: _Commit | None = None
     deleted: bool = False
     pusher: _Person | None = None
@@ -78,4 +79,5 @@ def read(letter: Letter) -> Announced:
         delivery=letter.header("x-github-delivery"),
         by=name_of(*(each.login or each.name for each in people)),
         digest=hashlib.sha256(letter.body).hexdigest(),
+        before=pushed.before,
     )

@@ -34,6 +34,7 @@ _NUMBERS = ("webhook-id", "idempotency-key", "x-gitlab-event-uuid")
 class _Pushed(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
     after: str
+    before: str = ""
     checkout_sha: str | None = None
     user_username: str | None = None
     user_name: str | None = None
@@ -76,6 +77,7 @@ def read(letter: Letter) -> Announced:
         commit=pushed.checkout_sha or pushed.after,
         delivery=next(filter(None, map(letter.header, _NUMBERS)), ""),
         by=name_of(pushed.user_username, pushed.user_name),
+        before=pushed.before,
     )
 
 

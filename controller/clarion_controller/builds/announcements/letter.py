@@ -41,13 +41,17 @@ class Letter:
 
 @dataclass(frozen=True)
 class Announced:
-    """What a genuine announcement says: `commit` was pushed to `ref`; `digest` is of what never comes twice."""
+    """What a genuine announcement says: `commit` was pushed to `ref`, which was `before`.
+
+    `digest` is of what never comes twice.
+    """
 
     ref: str
     commit: str
     delivery: str
     by: str = ""
     digest: str = ""
+    before: str = ""
 
     def __post_init__(self) -> None:
         if not is_ref(self.ref):
