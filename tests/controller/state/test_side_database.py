@@ -1,0 +1,51 @@
+"""A database beside the record: whatever was done to its file is said with what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, insert
+
+from clarion_controller.state.side_database import open_side_database
+from clarion_protocol.errors import BadConfig
+
+metadata = MetaData()
+rows = Table("rows", metadata, Column("id", Integer, primary_key=True), Column("body", LargeBinary))
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "no database at all": lambda _: b"hello" * 1000,
+    "cut in half": lambda whole: whole[: len(whole) // 2],
+    "a page in the middle overwritten": lambda whole: whole[:4096] + os.urandom(4096) + whole[8192:],
+}
+
+
+def written(path: Path) -> bytes:
+    """Return the file of a database with rows."""
+    engine = open_side_database(path, metadata, 1)
+    with engine.begin() as connection:
+        connection.execute(insert(rows), [{"body": b"x" * 3000}] * 20)
+    engine.dispose()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_one_is_found_when_it_is_opened(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """Not in the middle of the work, where nobody knows what it means."""
+    path = tmp_path / "side.db"
+    path.write_bytes(damage(written(path)))
+    with pytest.raises(BadConfig, match="cannot be used") as caught:
+        open_side_database(path, metadata, 1)
+    assert "Move it away" in str(caught.value)
+
+
+def test_one_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    """It may be a newer Clarion's; one that is sound opens again, for its owner only."""
+    path = tmp_path / "side.db"
+    written(path)
+    open_side_database(path, metadata, 1).dispose()
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(BadConfig, match="of version 1, not 2"):
+        open_side_database(path, metadata, 2)
