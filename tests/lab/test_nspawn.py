@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -257,6 +258,16 @@ def test_a_mirror_that_does_not_answer_is_said_in_apts_words(cache: Cache, tmp_p
                 rootfs.of(None, shop)
             seconds = time.monotonic() - began
     assert seconds < 0.1
+
+
+def test_a_step_ends_as_soon_as_the_night_is_given_up(tmp_path: Path) -> None:
+    """Ctrl-C does not wait for mmdebstrap, nor for a setup script that hangs."""
+    with workshop(tmp_path, Limits()) as shop:
+        threading.Timer(0.5, shop.given_up.set).start()
+        began = time.monotonic()
+        with pytest.raises(ProvisionFailed, match="was given up, with the whole night"):
+            shop.carry_out(Step("sleeping", "sleeper", ("sleep", "60"), limit=60))
+    assert time.monotonic() - began < 10
 
 
 def test_a_full_disk_inside_a_server_is_said_by_whoever_met_it(night: Night, small_disk: Path) -> None:

@@ -28,6 +28,14 @@ class Timed(Protocol):
         """Return how many seconds each part of making a server took."""
 
 
+@runtime_checkable
+class Hasty(Protocol):
+    """A provisioner that need not bring to an end what it has begun."""
+
+    def give_up(self) -> None:
+        """End what is making servers now; each `create` that is under way then fails."""
+
+
 @dataclass
 class Server:
     """One fresh server: of which role, with which apps; then what became of it. `parts` are seconds.
@@ -98,10 +106,19 @@ def make(servers: Sequence[Server], making: Making) -> None:
         all_of_it = [pool.submit(_make_and_wait, server, making, is_over) for server in servers if server.is_well]
         for done in wait(all_of_it, return_when=FIRST_EXCEPTION).done:
             done.result()
+    except BaseException:
+        _give_up(servers)  # nobody who presses Ctrl-C waits for a quarter of an hour of apt
+        raise
     finally:
         is_over.set()
         pool.shutdown(wait=True, cancel_futures=True)  # what was made is known before anything is taken away
     _introduce(servers)
+
+
+def _give_up(servers: Sequence[Server]) -> None:
+    for provisioner in {id(server.provisioner): server.provisioner for server in servers}.values():
+        if isinstance(provisioner, Hasty):
+            provisioner.give_up()
 
 
 def _make_and_wait(server: Server, making: Making, is_over: threading.Event) -> None:

@@ -131,6 +131,12 @@ class NspawnProvisioner:
         """
         return self._begin()[1].island.start_inside(argv, **popen)
 
+    def give_up(self) -> None:
+        """End what is building servers now; each `create` that is under way then fails."""
+        with self._lock:
+            if self._site:
+                self._site.workshop.given_up.set()
+
     def close(self) -> None:
         """Take away every server, what `run_inside` started, and the network."""
         with self._lock:

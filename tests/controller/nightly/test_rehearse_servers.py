@@ -68,6 +68,36 @@ def test_what_nobody_has_foreseen_ends_the_wait_for_the_others() -> None:
     assert [server.machine is not None for server in servers] == [True, False]
 
 
+class SlowShelf(Shelf):
+    """Takes a minute for each server, unless it is given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given_up = threading.Event()
+
+    def create(self, order: ServerOrder) -> Machine:
+        """Make what is called `strange` fail at once, and the others very slowly."""
+        if order.name == "strange":
+            raise ZeroDivisionError
+        self._given_up.wait(60)
+        raise CloudUnavailable("given up")
+
+    def give_up(self) -> None:
+        """Wait no longer."""
+        self._given_up.set()
+
+
+def test_what_is_being_made_when_a_night_ends_early_is_given_up() -> None:
+    """Whoever stops a night does not wait until apt is done with servers that nobody will look at."""
+    shelf = SlowShelf()
+    servers = [Server(name, Role(), shelf, ()) for name in ("web", "strange")]
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        make(servers, making(60, has_joined=True))
+    assert time.monotonic() - began < 10
+    assert "given up" in servers[0].failure
+
+
 def test_a_console_that_cannot_be_read_hides_no_failure() -> None:
     """The failure stays the first sentence; why there is no console is in the log."""
     server = Server("web", Role(), Shelf(), ())

@@ -1,13 +1,14 @@
 """Where servers are built: steps with a time limit that have this machine's network, and whose words are kept.
 
-A step ends with all that it started. It is also ended when the disk below it is nearly full: what goes wrong on a
-server that is being built must not stop this machine.
+A step ends with all that it started. It is also ended when the night is given up, and when the disk below it is nearly
+full: what goes wrong on a server that is being built must not stop this machine.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,12 +52,13 @@ class Workshop:
     folder: Path
     groups: Groups
     limits: Limits = field(default_factory=Limits)
+    given_up: threading.Event = field(default_factory=threading.Event)  # set: every step ends now
 
     def carry_out(self, step: Step) -> float:
         """Do a step and return how many seconds it took.
 
         Raises:
-            ProvisionFailed: it failed, took too long or filled the disk; the message ends with its last words.
+            ProvisionFailed: it failed, took too long, filled the disk or was given up; its last words are the end.
         """
         began = time.monotonic()
         command = self.groups.command(step.group, self.island.online_command(*step.argv))
@@ -91,6 +93,8 @@ class Workshop:
             words.listen(_LOOK_EVERY_S)
             if process.poll() is not None:
                 return f"failed with exit code {process.returncode}" if process.returncode else ""
+            if self.given_up.is_set():
+                return "was given up, with the whole night"
             if self._is_full():
                 return f"filled the disk: less than {self.limits.floor >> 20} MB are free in {self.folder}"
         return "did not end in time"
