@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from clarion_controller.builds.build import SHORT, TAGS, version_of
+from clarion_controller.builds.build import COMMIT, SHORT, TAGS, version_of
 from clarion_controller.builds.clean import remove_tree
 from clarion_controller.builds.git import Bounds, Git, GitRefused
 from clarion_controller.builds.git_errors import explain
@@ -22,7 +22,6 @@ from clarion_controller.repositories import Repository
 from clarion_protocol.errors import BadConfig, BuildFailed, UnknownName
 
 PATIENCE = 600.0
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
 _SHORT = re.compile(r"[0-9a-f]{12}\Z")
 
 
@@ -89,7 +88,7 @@ def _announced(git: Git, ref: str, commit: str) -> str:
 
 def _by_number(git: Git, commit: str, ref: str = "") -> str:
     """Fetch a commit that is at the end of no branch: alone if the remote gives it, or with the whole `ref`."""
-    if not _COMMIT.match(commit):
+    if not re.match(COMMIT, commit):
         raise UnknownName(f"{commit[:80]!r} is no commit", hint="Name it by all of its digits.")
     try:
         return _fetched(git, "--depth=1", commit)
