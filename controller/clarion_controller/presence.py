@@ -49,7 +49,7 @@ def presence(sight: Sight, lost: Mapping[str, float]) -> list[AnyEvent]:
             if host.id in lost:
                 found.append(_event(AgentBack, host, sight.now, lost[host.id]))
         elif may_miss and host.id not in lost and _is_silent(host, sight) and sight.is_in_fleet(host):
-            found.append(_event(AgentLost, host, sight.now, _last_heard(host)))
+            found.append(_event(AgentLost, host, sight.now, _last_heard(host, sight)))
     return found
 
 
@@ -65,12 +65,14 @@ def lost_in(events: Iterable[AnyEvent]) -> dict[str, float]:
 
 
 def _is_silent(host: Host, sight: Sight) -> bool:
-    return sight.now - _last_heard(host) > sight.unreachable_after
+    return sight.now - _last_heard(host, sight) > sight.unreachable_after
 
 
-def _last_heard(host: Host) -> float:
+def _last_heard(host: Host, sight: Sight) -> float:
     # Who has just joined may have to start first.
-    return max(host.last_seen or 0.0, host.joined_at)
+    heard = max(host.last_seen or 0.0, host.joined_at)
+    # What is still to come was written before the clock was set back.
+    return heard if heard <= sight.now else sight.listening_since
 
 
 def _event(kind: type[AgentLost] | type[AgentBack], host: Host, now: float, since: float) -> AnyEvent:

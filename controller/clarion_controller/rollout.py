@@ -230,7 +230,10 @@ class Rollouts:
     def _note_sleep(self, now: float) -> None:
         """Count no silence, and no deadline, from a time in which this controller did not listen."""
         gap, self._last_turn = now - self._last_turn, now
-        if gap > DEAF_AFTER:
+        if gap < 0:
+            # Heard in what is the future now, a dead host would seem to live until then.
+            self._heard = {host: at + gap for host, at in self._heard.items()}
+        if abs(gap) > DEAF_AFTER:
             self._listening_since = now
             _log.warning("rollout.slept", seconds=round(gap))
 

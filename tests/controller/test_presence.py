@@ -154,3 +154,17 @@ def test_who_has_just_joined_gets_time_to_start(watch: Watch) -> None:
     assert watch.passes(80) == []
     assert watch.passes(60) == ["AgentLost web-0005"]
     assert last(watch.fleet, AgentLost).since == joined
+
+
+def test_a_clock_that_is_set_back_hides_nobody(watch: Watch) -> None:
+    """Who was lost stays lost, and who falls silent an hour before it was last heard is missed all the same."""
+    watch.silence("web-0001")
+    assert watch.passes(150) == ["AgentLost web-0001"]
+    watch.fleet.clock.now -= 3600
+    for host in watch.fleet.hosts.values():
+        host.next_word = host.next_ask = 0.0  # their own clocks go on
+    assert watch.passes(300) == []
+    watch.silence("web-0002")
+    assert watch.passes(300) == ["AgentLost web-0002"]
+    watch.silence("web-0001", "web-0002", dead=False)
+    assert watch.passes(60) == ["AgentBack web-0001", "AgentBack web-0002"]
