@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from .island import children
 from .lab import Lab
 from .server import Server
 from .shop import UNIT
+from .until import until
 
 INSTANCE = "i-0123456789abcdef0"
 METADATA = Path(__file__).parent.parent / "metadata_service.py"
@@ -51,19 +51,6 @@ def image(lab: Lab, cache: Cache, name: str) -> Server:
     server.write("/etc/systemd/system/shop.service", UNIT.read_text(encoding="utf-8"))
     server.run("systemctl", "enable", "shop.service")
     return server
-
-
-def until(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something holds.
-
-    Raises:
-        TimeoutError: it does not.
-    """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s until {what}")
-        time.sleep(0.2)
 
 
 def reboot(server: Server) -> None:
