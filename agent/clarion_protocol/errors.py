@@ -65,6 +65,11 @@ class ClarionError(Exception):
         """Return the message and the hint, as a terminal shows them."""
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
+    @property
+    def sentences(self) -> str:
+        """The message and the hint, one after the other, as a report shows them."""
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
 
 class SignalError(ClarionError):
     """The signed message is at fault; nothing was changed."""

@@ -59,4 +59,5 @@ def _read(path: Path) -> str:
                 raise BadConfig(f"{path} is no file, or everybody may read it", hint=f"Run 'chmod o= {path}'.")
             return file.read(MAX_SECRET_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path} cannot be read: {error}", hint="Put the secret into that file, mode 0600.") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadConfig(f"{path} cannot be read: {why}", hint="Put the secret into that file, mode 0600.") from error

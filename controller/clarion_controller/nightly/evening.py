@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from clarion_controller.initialise import cluster_id
 from clarion_controller.integration import APP as INTEGRATION
 from clarion_controller.nightly.history import Reports
 from clarion_controller.nightly.night import InForce, Night
+from clarion_protocol.errors import BadConfig
 from clarion_protocol.words import new_id
 
 
@@ -42,18 +44,28 @@ class Evening:
         """Return what is known of the cluster in `home`.
 
         Raises:
-            NoCluster, BadConfig: there is none, or its fleet.toml does not fit.
+            NoCluster, BadConfig: there is none, its fleet.toml does not fit, or only root makes such servers.
             UnknownName: there is no such environment.
         """
         cluster, fleet = cluster_id(home), load_fleet(home / FILE_NAME)
         for environment in wishes.environments:
             fleet.in_environment(environment)
+        if wishes.servers and os.geteuid() != 0 and _has_containers(fleet, wishes):
+            raise BadConfig(
+                "servers in containers are made by root",
+                hint="Run 'sudo clarion nightly', or only what needs no root: 'clarion nightly --only rebuild'.",
+            )
         return cls(home, fleet, controller, cluster, wishes, log, time.time())
 
     @property
     def reports(self) -> Reports:
         """The reports of earlier nights."""
         return Reports(self.home)
+
+
+def _has_containers(fleet: Fleet, wishes: Wishes) -> bool:
+    wanted = [fleet.in_environment(each) for each in wishes.environments or fleet.environment]
+    return any(fleet.role[name].provisioner == "nspawn" for each in wanted for name in each.roles)
 
 
 def ask(evening: Evening, work: Path) -> Night:

@@ -54,7 +54,7 @@ def rehearse(night: Night, environment: str, opening: Opening = place_for) -> li
     try:
         return _rehearsed(night, environment, in_force, opening)
     except ClarionError as error:
-        return _none(night, environment, Result.BROKEN, f"the rehearsal broke down: {error.message}")
+        return _none(night, environment, Result.BROKEN, f"the rehearsal broke down: {error.sentences}")
 
 
 def _none(night: Night, environment: str, result: Result, why: str) -> list[Check]:

@@ -76,7 +76,7 @@ def _walk(evening: Evening, work: Path, earlier: Sequence[Report], checks: list[
             checks += step.checks(Result.SKIPPED, f"not reached: {over.reason}")
         return over.reason
     except ClarionError as error:  # nobody says what is in force
-        return str(error)
+        return error.sentences
     except Exception as error:  # noqa: BLE001 (whatever it was, there is a report that says so)
         return f"Clarion itself failed: {error!r}"
     return ""

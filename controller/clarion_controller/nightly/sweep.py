@@ -37,7 +37,7 @@ def _swept(evening: Evening, role: Role, troubles: list[str]) -> list[str]:
     try:
         return provisioner_of(role, evening.home, evening.cluster, "").sweep()
     except ClarionError as error:
-        troubles.append(f"{role.provisioner}: {error.message}")
+        troubles.append(f"{role.provisioner}: {error.sentences}")
         return []
 
 

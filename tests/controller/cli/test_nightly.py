@@ -94,6 +94,17 @@ def test_a_night_without_a_controller_fails(home: Path, capsys: pytest.CaptureFi
     assert "could not be told" in err
 
 
+def test_only_root_begins_a_night_with_containers(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever types it without sudo hears so at once; nobody is told of a broken night."""
+    (home / "fleet.toml").write_text('[environment.production]\nroles = ["web"]\n[role.web]\n')
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert typed(home) == ExitCode.USAGE
+    assert "'clarion nightly --only rebuild'" in capsys.readouterr().err
+    assert len(list(Reports(home).readable())) == 2
+
+
 def test_json_of_a_night_is_its_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On stdout, alone."""
     home = new_cluster(tmp_path).home
