@@ -81,7 +81,8 @@ def _findings(check: Check, most: int, indent: str) -> Iterator[str]:
 def _wrapped(text: str, lead: str = "") -> list[str]:
     """Return a sentence in lines that fit, the later ones below where the first begins."""
     below = " " * len(lead)
-    return textwrap.wrap(text, WIDTH, initial_indent=lead, subsequent_indent=below, break_on_hyphens=False) or [lead.rstrip()]
+    lines = textwrap.wrap(text, WIDTH, initial_indent=lead, subsequent_indent=below, break_on_hyphens=False)
+    return lines or [lead.rstrip()]
 
 
 def _time(seconds: float) -> str:
