@@ -1,7 +1,8 @@
 """What happens to a green build, in order; whatever a crash came between is done again, for each step may be.
 
 1. check     the package is of the app and version that the push stands for
-2. publish   `clarion publish`, a child: hashing 450 MB must not hold up a rollout
+2. publish   `clarion publish`, a child: hashing 450 MB must not hold up a rollout; a commit that was published
+             before, from another branch perhaps, stays what it is
 3. deploy    `clarion deploy`, a child, if the repository has `auto_deploy` and the branch is the one
 4. settle    the build is over, its package leaves the queue's folder
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -20,6 +22,7 @@ from clarion_controller.builds import logs
 from clarion_controller.builds.build import Build, BuildStatus, version_of
 from clarion_controller.builds.builds import Builds
 from clarion_controller.builds.run_clarion import Clarion, Outcome
+from clarion_controller.cluster import Cluster
 from clarion_protocol.errors import BadContent, ClarionError
 from clarion_protocol.manifest_file import read_manifest, reference_to
 from clarion_protocol.words import ExitCode
@@ -60,6 +63,9 @@ class AfterBuild:
             await self._end(build, BuildStatus.SUCCEEDED, why_not, environment)
 
     async def _publish(self, build: Build) -> None:
+        if await self.builds.do(lambda: is_published(self.builds.cluster, build)):
+            await self._hear(build, f"{build.app} {build.version} was published before: those bytes count\n".encode())
+            return
         package = self.builds.package_of(build)
         for _ in range(MOST_TRIES):
             outcome = await self._run(build, "publish", str(package))
@@ -82,11 +88,11 @@ class AfterBuild:
         return ("", f"not deployed to {environment}: {outcome.complaint}") if outcome.code else (environment, "")
 
     async def _run(self, build: Build, *arguments: str) -> Outcome:
-        async def hear(said: bytes) -> None:
-            await self.builds.do(lambda: logs.append(self.builds.folder(build), said))
+        await self._hear(build, f"$ clarion {' '.join(arguments)}\n".encode())
+        return await self.clarion.run(arguments, partial(self._hear, build))
 
-        await hear(f"$ clarion {' '.join(arguments)}\n".encode())
-        return await self.clarion.run(arguments, hear)
+    async def _hear(self, build: Build, said: bytes) -> None:
+        await self.builds.do(lambda: logs.append(self.builds.folder(build), said))
 
     async def _end(self, build: Build, status: BuildStatus, reason: str, deployed_to: str) -> None:
         if reason:
@@ -95,6 +101,13 @@ class AfterBuild:
         queue = self.builds.queue
         await self.builds.change(lambda: queue.publish_ended(build.id, status, reason=reason, deployed_to=deployed_to))
         await self.builds.do(lambda: self.builds.drop_package(build))
+
+
+def is_published(cluster: Cluster, build: Build) -> bool:
+    """Return whether this commit is published under its own number; of a tag, which can be moved, bytes decide."""
+    if build.version != build.commit[: len(build.version)]:
+        return False
+    return any(release.version == build.version for release in cluster.repository.releases(build.app))
 
 
 def check(builds: Builds, build: Build) -> None:

@@ -105,6 +105,21 @@ def test_what_is_green_is_published_and_recorded(tmp_path: Path) -> None:
     assert finished.version == A[:12]
 
 
+def test_a_commit_that_is_published_is_not_published_again(tmp_path: Path) -> None:
+    """Built once more, for another branch perhaps and with other bytes, it is green, and stays what it is."""
+    cluster = building_cluster(tmp_path)
+    cluster.publish(A[:12], content=b"published before")
+    before = packages(cluster.home)
+    with live(cluster.home) as controller:
+        push(controller, ref="refs/heads/release/1")
+        build_green(cluster.home, cluster, A[:12])
+        build = ended(controller.client)
+        log = controller.client.build_log(build.id).text
+    assert (build.ref, build.status) == ("refs/heads/release/1", BuildStatus.SUCCEEDED)
+    assert "was published before: those bytes count" in log
+    assert packages(cluster.home) == before
+
+
 def test_a_tag_is_a_version_without_its_v(tmp_path: Path) -> None:
     """As `clarion build` makes it."""
     cluster = building_cluster(tmp_path)
@@ -171,10 +186,10 @@ def test_a_build_whose_files_are_gone_holds_up_no_other(tmp_path: Path) -> None:
 def test_what_cannot_be_published_failed(tmp_path: Path) -> None:
     """The reason is the error of `clarion publish`, which is in the log, too."""
     cluster = building_cluster(tmp_path)
-    cluster.publish(A[:12], content=b"published by hand before")
+    cluster.publish("1.2.0", content=b"published before this tag was moved")
     with live(cluster.home) as controller:
-        push(controller)
-        build_green(cluster.home, cluster, A[:12])
+        push(controller, ref="refs/tags/v1.2.0")
+        build_green(cluster.home, cluster, "1.2.0")
         build = ended(controller.client)
         assert "Build it under a new version" in controller.client.build_log(build.id).text
     assert build.status is BuildStatus.FAILED
