@@ -31,6 +31,7 @@ from clarion_controller.builds.upkeep import look_after, look_after_green
 from clarion_controller.cluster import Cluster
 from clarion_controller.discover.ask import ask_in_child
 from clarion_controller.discover.attempts import Ask
+from clarion_controller.impatient_http import ImpatientHttp
 from clarion_controller.inbox import Inbox
 from clarion_controller.notifying.supervise import keep_notifying
 from clarion_controller.package_bucket import BucketInForce
@@ -144,6 +145,7 @@ def _server(app: object) -> _Server:
         log_config=None,
         access_log=False,
         lifespan="off",
+        http=ImpatientHttp,
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
     return _Server(config)
