@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from clarion_controller.impatient_http import ImpatientHttp
-from clarion_controller.process import listen
+from clarion_controller.package_http import listen
 
 SLOW = 1.5  # seconds that the app takes, longer than a request may take to come
 
@@ -60,11 +60,17 @@ def test_who_does_not_ask_is_hung_up_on(port: int, said: bytes) -> None:
 
 def test_headers_drop_by_drop_do_not_help(port: int) -> None:
     """The time is that of all headers, not of each piece."""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection, pytest.raises(ConnectionError):
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
-        for number in range(50):
-            connection.sendall(b"x-%d: y\r\n" % number)
-            time.sleep(0.1)
+        with pytest.raises(ConnectionError):
+            drip(connection)
+
+
+def drip(connection: socket.socket) -> None:
+    """Send headers, one after the other, for five seconds."""
+    for number in range(50):
+        connection.sendall(b"x-%d: y\r\n" % number)
+        time.sleep(0.1)
 
 
 def test_the_second_request_of_a_connection_has_to_come_whole_as_well(port: int) -> None:
@@ -77,10 +83,16 @@ def test_the_second_request_of_a_connection_has_to_come_whole_as_well(port: int)
             pass
 
 
+def slowly(*pieces: bytes) -> Iterator[bytes]:
+    """Yield a body in pieces, with pauses."""
+    for piece in pieces:
+        time.sleep(0.4)
+        yield piece
+
+
 def test_who_has_asked_is_waited_for(port: int) -> None:
     """A slow answer and a slow body are other people's business; connections are used again."""
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         assert client.get("/slow").text == "0"
-        pieces = (piece for piece in (b"ab", b"cd", b"ef") if not time.sleep(0.4))
-        assert client.post("/", content=pieces).text == "6"
+        assert client.post("/", content=slowly(b"ab", b"cd", b"ef")).text == "6"
         assert client.get("/").text == "0"
