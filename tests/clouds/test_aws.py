@@ -63,7 +63,8 @@ def ids(moto: str, **source: Any) -> list[str]:
 def test_a_server_of_a_night_is_no_part_of_the_fleet(moto: str) -> None:
     """Though it has the tags of its role, which production's servers have, too."""
     [ours] = started(moto, role="web")
-    started(moto, role="web", **{"clarion-run": "20261122-0a1b2c3d"})
+    of_a_night: dict[str, Any] = {"role": "web", "clarion-run": "20261122-0a1b2c3d"}
+    started(moto, **of_a_night)
     source = HostSource(aws=Aws(regions=(REGION,), endpoint=moto, tags={"role": "web"}))
     assert [host.instance for host in child.reply_to(child.Question(source, "")).hosts] == [ours]
 
