@@ -23,6 +23,7 @@ GET      /v1/status?environment=&app=                                        lis
 GET      /v1/builds?repository=&limit=                                       list[Build]
 GET      /v1/builds/{id}                                                     Build
 GET      /v1/builds/{id}/log?offset=&wait=                                   BuildLogAnswer
+GET      /v1/builder                                                         BuilderAnswer
 POST     /v1/builds                                      BuildRequest        Build
 POST     /v1/builds/{id}/cancel?actor=                                       Build
 POST     /v1/nightly                                     Report
@@ -251,6 +252,12 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     repository: str
     ref: str = ""
     actor: str = ""
+
+
+class BuilderAnswer(msgspec.Struct, frozen=True):
+    """When a builder was last heard from (UTC seconds), since the controller was started."""
+
+    seen: float | None
 
 
 class BuildLogAnswer(msgspec.Struct, frozen=True, kw_only=True):

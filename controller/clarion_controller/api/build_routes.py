@@ -11,7 +11,7 @@ from typing import Annotated
 from litestar import get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from clarion_controller.api.answers import BuildLogAnswer, BuildRequest
+from clarion_controller.api.answers import BuilderAnswer, BuildLogAnswer, BuildRequest
 from clarion_controller.api.desk import Asked, Desk, TheDesk
 from clarion_controller.builds import logs
 from clarion_controller.builds.build import Build, Push
@@ -37,6 +37,12 @@ async def builds(desk: TheDesk, repository: Asked = None, limit: Limit = 20) -> 
     if repository and not found:
         _check_repository(desk, repository)
     return found
+
+
+@get("/v1/builder")
+async def builder(desk: TheDesk) -> BuilderAnswer:
+    """Say when a builder was last heard from."""
+    return BuilderAnswer(desk.builds.builder_seen)
 
 
 @get("/v1/builds/{build_id:str}")
@@ -85,7 +91,7 @@ async def cancel(desk: TheDesk, build_id: BuildId, actor: FromQuery[str] = "") -
     return await desk.builds.change(lambda: desk.builds.queue.cancel(found.id, actor))
 
 
-ROUTES = [builds, build, log, start, cancel]
+ROUTES = [builds, builder, build, log, start, cancel]
 
 
 def _check_repository(desk: Desk, name: str) -> Repository:

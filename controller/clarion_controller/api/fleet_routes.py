@@ -89,7 +89,7 @@ async def doctor(desk: TheDesk) -> list[Finding]:
     """Look at everything that a deployment will need; every source of hosts is asked anew."""
     for environment in environments_of(desk, None):
         await desk.discovery.refresh(environment)
-    return await examine(Patient(desk.cluster, desk.discovery.sources, desk.views.hosts))
+    return await examine(Patient(desk.cluster, desk.discovery.sources, desk.views.hosts, desk.builds.builder_seen))
 
 
 ROUTES = [fleet, hosts, sources, revoke_host, invite, invitations, withdraw, doctor]

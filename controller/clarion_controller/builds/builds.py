@@ -36,6 +36,7 @@ class Builds:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="builds")
         self.changed = asyncio.Event()
         self.is_ending = False
+        self.builder_seen: float | None = None  # UTC seconds
 
     def end(self) -> None:
         """Send builders that wait for a job away: the controller stops."""

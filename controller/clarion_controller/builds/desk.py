@@ -57,6 +57,7 @@ _log = structlog.get_logger(__name__)
 async def take(builds: TheBuilds, request: _Request, wait: Seconds = 0.0) -> Response[bytes | None]:
     """Give the builder what waits longest, as soon as something does."""
     await request.body()
+    builds.builder_seen = time.time()
     gone = asyncio.create_task(_gone(request))
     ends = time.monotonic() + wait
     try:
@@ -78,6 +79,7 @@ async def take(builds: TheBuilds, request: _Request, wait: Seconds = 0.0) -> Res
 async def log(builds: TheBuilds, request: _Request, job_id: JobId) -> dict[str, bool]:
     """Keep what a build wrote, and say whether it shall go on."""
     said = await request.body()
+    builds.builder_seen = time.time()
     build = await _taken(builds, job_id)
     await builds.do(lambda: logs.append(builds.folder(build), said))
     return {"go_on": build.status is BuildStatus.RUNNING}

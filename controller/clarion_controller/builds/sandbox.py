@@ -68,7 +68,7 @@ def build(  # noqa: PLR0913, PLR0917 (what, where to, and who watches)
         BadConfig: bubblewrap is not installed, or the kernel does not let it work.
         NoSpace, HostError: the disk is full, or fails.
     """
-    program = _program()
+    program = bubblewrap_here()
     with disk_trouble(out):
         out.mkdir(parents=True, exist_ok=True)
         with _room(out) as room:
@@ -83,7 +83,12 @@ def build(  # noqa: PLR0913, PLR0917 (what, where to, and who watches)
     return Built(package, manifest, contents.app, contents.version)
 
 
-def _program() -> str:
+def bubblewrap_here() -> str:
+    """Return where bubblewrap is.
+
+    Raises:
+        BadConfig: it is not installed.
+    """
     found = shutil.which("bwrap")
     if found is None:
         raise BadConfig("bubblewrap is not installed, which keeps builds apart", hint="Run 'apt install bubblewrap'.")

@@ -28,7 +28,9 @@ def builder(
     from clarion_controller.builds.build import BUILDER_SOCKET  # noqa: PLC0415 (only this verb needs it)
     from clarion_controller.builds.builder import Builder, workplace  # noqa: PLC0415
     from clarion_controller.builds.builder_client import Desk  # noqa: PLC0415
+    from clarion_controller.builds.sandbox import bubblewrap_here  # noqa: PLC0415
 
+    bubblewrap_here()  # at once: without it every push would turn red
     begin_logging()
     stop = threading.Event()
     set_at_signal(stop)

@@ -30,6 +30,7 @@ from clarion_controller.cli.show import (
     show_json,
 )
 from clarion_controller.cli.verbs import new_program
+from clarion_controller.doctor.builder import SILENT_AFTER_S
 from clarion_protocol.errors import ControllerUnreachable
 from clarion_protocol.words import ExitCode
 
@@ -57,13 +58,22 @@ def builds(
     """List builds, newest first; show what one wrote, start one, cancel one."""
     if context.invoked_subcommand:
         return
-    found = Controller(place_of(context).api).builds(repository, limit)
+    controller = Controller(place_of(context).api)
+    found = controller.builds(repository, limit)
     if json:
         show_json(found)
     elif found:
         _show(found, time.time())
+        if any(build.status is BuildStatus.QUEUED for build in found):
+            _warn_of_no_builder(controller)
     else:
         note("Nothing was built yet: push something, or 'clarion builds start REPOSITORY'.")
+
+
+def _warn_of_no_builder(controller: Controller) -> None:
+    seen = controller.builder_seen()
+    if seen is None or time.time() - seen > SILENT_AFTER_S:
+        note("No builder asks for work: 'systemctl status clarion-builder', or run 'clarion builder'.")
 
 
 def _show(found: list[Build], now: float) -> None:

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from clarion_controller.api.answers import (
+    BuilderAnswer,
     BuildLogAnswer,
     BuildRequest,
     DeploymentAnswer,
@@ -125,6 +126,10 @@ class Controller:
     def build(self, id_: str) -> Build:
         """Return one build."""
         return self._call("GET", _build_path(id_), Build)
+
+    def builder_seen(self) -> float | None:
+        """Return when a builder was last heard from (UTC seconds)."""
+        return self._call("GET", "/v1/builder", BuilderAnswer).seen
 
     def build_log(self, id_: str, offset: int = 0, wait: float = 0.0) -> BuildLogAnswer:
         """Return what a build wrote from `offset` on; with `wait` (s), when there is something."""

@@ -11,6 +11,7 @@ import typer
 from clarion_agent.config import load_config as load_agent_config
 from clarion_controller.cli.place import place_of
 from clarion_controller.cli.show import say, show_error
+from clarion_controller.cluster import Cluster
 from clarion_controller.fleet import load_fleet
 from clarion_protocol.app_config import load_app_config
 from clarion_protocol.errors import BadConfig
@@ -44,7 +45,7 @@ def _is_valid(path: Path) -> bool:
 
 def _reader_of(path: Path) -> Callable[[Path], object]:
     readers: dict[str, Callable[[Path], object]] = {
-        "fleet.toml": load_fleet,
+        "fleet.toml": _load_fleet,
         "clarion.toml": _load_app,
         "agent.toml": load_agent_config,
     }
@@ -52,6 +53,13 @@ def _reader_of(path: Path) -> Callable[[Path], object]:
     if kind not in readers:
         raise BadConfig(f"{path}: no file that Clarion reads", hint=f"It reads {', '.join(readers)}.")
     return readers[kind]
+
+
+def _load_fleet(path: Path) -> object:
+    fleet = load_fleet(path)
+    if (path.parent / "store").is_dir():  # a cluster's own: what its controller would not start with is not valid
+        Cluster.at(path.parent)
+    return fleet
 
 
 def _load_app(path: Path) -> object:

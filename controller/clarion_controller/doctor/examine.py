@@ -4,13 +4,15 @@
 2. ports      what agents connect to                                    ports.py
 3. store      put, read, list, sign an address, delete one small object store.py
 4. notices    secrets of channels and repositories                      notices.py
-5. sources    credentials and permissions, by asking each               sources.py
-6. fleet      clocks, versions and connections of the agents            fleet.py
+5. builder    somebody builds what is pushed                            builder.py
+6. sources    credentials and permissions, by asking each               sources.py
+7. fleet      clocks, versions and connections of the agents            fleet.py
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from clarion_controller.api.answers import Finding, Health, HostAnswer, SourceAnswer
 from clarion_controller.cluster import Cluster
+from clarion_controller.doctor.builder import examine_builder
 from clarion_controller.doctor.fleet import examine_fleet
 from clarion_controller.doctor.home import examine_home
 from clarion_controller.doctor.notices import examine_notices
@@ -35,11 +38,15 @@ _THREADS = ThreadPoolExecutor(16, "doctor")
 
 @dataclass(frozen=True)
 class Patient:
-    """The controller, as far as its doctor needs to know it; `sources` and `hosts` are asked once per environment."""
+    """The controller, as far as its doctor needs to know it; `sources` and `hosts` are asked once per environment.
+
+    `builder_seen` is when a builder was last heard from, in UTC seconds.
+    """
 
     cluster: Cluster
     sources: Callable[[str], list[SourceAnswer]]
     hosts: Callable[[str], list[HostAnswer]]
+    builder_seen: float | None = None
 
 
 async def examine(patient: Patient) -> list[Finding]:
@@ -53,6 +60,7 @@ async def examine(patient: Patient) -> list[Finding]:
         aside("notices", lambda: examine_notices(cluster.fleet, cluster.home)),
     ]
     findings = [finding for part in await asyncio.gather(*by_itself) for finding in part]
+    findings += examine_builder(cluster.fleet, patient.builder_seen, time.time())
     for environment in sorted(cluster.fleet.environment):
         findings += examine_sources(environment, patient.sources(environment))
         findings += examine_fleet(environment, patient.hosts(environment))

@@ -196,3 +196,27 @@ def test_a_row_fits_whatever_it_holds() -> None:
     assert row[3] == "x" * 19 + "…"
     assert row[5:] == ["5 min ago", "2:13 min"]
     assert took(msgspec.structs.replace(build, started_at=None), 1300.0) == "-"
+
+
+def test_what_waits_for_a_builder_that_is_not_there_says_so(
+    controller: Live, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With how to start one; as soon as one asks for work it is said no more."""
+    push(controller, pushed(A))
+    assert clarion(controller) == ExitCode.COMMITTED
+    assert "No builder asks for work: 'systemctl status clarion-builder'" in capsys.readouterr().err
+    builder = ObedientBuilder(controller.home / BUILDER_SOCKET)
+    assert builder.take(1)
+    builder.close()
+    push(controller, pushed(B, "refs/tags/v1"))
+    assert clarion(controller) == ExitCode.COMMITTED
+    assert "No builder" not in capsys.readouterr().err
+
+
+def test_a_builder_without_bubblewrap_does_not_start(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise every push would turn red."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert run(["builder"]) == ExitCode.USAGE
+    assert "apt install bubblewrap" in capsys.readouterr().err

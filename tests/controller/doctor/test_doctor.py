@@ -15,13 +15,15 @@ from tests.stores import Behaviour, http, puppet, serving
 from clarion_controller.api.answers import Finding, Health, HostAnswer, SourceAnswer
 from clarion_controller.cluster import Cluster
 from clarion_controller.doctor import examine as examination
+from clarion_controller.doctor.builder import examine_builder
 from clarion_controller.doctor.examine import Patient, examine
 from clarion_controller.doctor.fleet import examine_fleet
 from clarion_controller.doctor.home import examine_home
 from clarion_controller.doctor.ports import PORTS, examine_ports
 from clarion_controller.doctor.sources import examine_sources
 from clarion_controller.doctor.store import examine_store
-from clarion_controller.fleet import S3, Controller, Store
+from clarion_controller.fleet import S3, Controller, Fleet, Store
+from clarion_controller.repositories import Repository
 from clarion_controller.stores.folder import FolderStore
 from clarion_protocol.documents import Facts
 from clarion_protocol.errors import CloudRefused
@@ -258,3 +260,15 @@ def test_a_disk_that_takes_no_file_is_a_finding(cluster: Cluster, monkeypatch: p
     findings = asyncio.run(examine(Patient(cluster, lambda _: [], lambda _: [host("a")])))
     assert [each.health for each in findings if each.subject == "store"] == [Health.FAILED]
     assert findings[-1].subject == "production fleet"
+
+
+@pytest.mark.parametrize(
+    ("seen", "health"),
+    [(None, Health.WARNING), (800.0, Health.WARNING), (990.0, Health.OK)],
+    ids=["never", "once", "now"],
+)
+def test_a_builder_is_missed_where_there_is_something_to_build(seen: float | None, health: Health) -> None:
+    """Never heard of, or not lately; where nothing is built nobody misses one."""
+    assert not list(examine_builder(Fleet(), None, 1000.0))
+    fleet = Fleet(repository={"shop": Repository(url="/srv/shop.git")})
+    assert [finding.health for finding in examine_builder(fleet, seen, 1000.0)] == [health]
