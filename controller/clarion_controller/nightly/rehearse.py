@@ -78,7 +78,7 @@ def _rehearsed(night: Night, environment: str, in_force: Mapping[str, str], open
             night.log(f"{environment}: deploying {', '.join(in_force)}")
             deploy_all(stage.orderer, servers, in_force, until)
             between = [_between(night, stage, servers, each) for each in applying(night.fleet, environment)]
-            return [*(_judged(environment, server) for server in servers), *between]
+            return [*(_judged(environment, server, in_force) for server in servers), *between]
         finally:
             take_away(servers, night.log)
 
@@ -157,12 +157,13 @@ def _between(night: Night, stage: _Stage, servers: Sequence[Server], integration
     )
 
 
-def _judged(environment: str, server: Server) -> Check:
+def _judged(environment: str, server: Server, in_force: Mapping[str, str]) -> Check:
+    runs = ", ".join(f"{app} {in_force[app]}" for app in server.apps) or "nothing is meant for it"
     return Check(
         name=_name(environment, server.role_name),
         environment=environment,
         result=Result.WORKS if server.is_well else Result.BROKEN,
-        reason=server.failure,
+        reason=server.failure or runs,
         log=server.log,
         seconds=sum(server.parts.values()),
         parts=server.parts,

@@ -198,8 +198,8 @@ def test_fresh_servers_take_what_is_in_force_without_a_key_of_production(stage: 
     before = contents(home)
     checks = stage.rehearse()
     assert {name: (check.result, check.reason) for name, check in checks.items()} == {
-        "server production/web": (Result.WORKS, ""),
-        "server production/db": (Result.WORKS, ""),
+        "server production/web": (Result.WORKS, "web 1.0.0"),
+        "server production/db": (Result.WORKS, "db 1.0.0"),
         "integration web reaches the database in production": (Result.WORKS, ""),
         "integration the database greets in production": (Result.WORKS, ""),
     }
