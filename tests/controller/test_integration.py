@@ -20,7 +20,8 @@ from clarion_controller.api.answers import HostAnswer, InviteRequest
 from clarion_controller.build import build
 from clarion_controller.cli import run
 from clarion_controller.cli.integration import members_of
-from clarion_controller.fleet import parse_fleet
+from clarion_controller.discovered import Discovered
+from clarion_controller.fleet import HostSource, parse_fleet
 from clarion_controller.integration import applying, clarion_toml, source_of
 from clarion_controller.nightly.integration import Member
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
@@ -213,19 +214,17 @@ exec = "check"
 timeout = "2s"
 """
 
-INVENTORY = """\
-[web]
-web-1 ansible_host=127.0.7.1
-[db]
-db-1 ansible_host=127.0.7.99
-"""
+LISTED = [
+    Discovered(name="web-1", source="inventory", groups=("web",), addresses=("127.0.7.1",)),
+    Discovered(name="db-1", source="inventory", groups=("db",), addresses=("127.0.7.99",)),
+]
 
 
 class Staging:
-    """An environment with a real agent on web-1, and a database that listens or not."""
+    """An environment with a real agent on web-1, a database that listens or not, and what the inventory lists."""
 
-    def __init__(self, controller: Live, machines: Processes, port: int) -> None:
-        self.controller, self.machines, self._port = controller, machines, port
+    def __init__(self, controller: Live, machines: Processes, listed: list[Discovered], port: int) -> None:
+        self.controller, self.machines, self.listed, self._port = controller, machines, listed, port
 
     def listening(self) -> closing[socket.socket]:
         """Let the database listen within a `with` block."""
@@ -246,15 +245,19 @@ def staging(tmp_path: Path) -> Iterator[Staging]:
     """Yield it: two listed hosts, one of which has joined."""
     port = free_ports(1)[0]
     cluster = new_cluster(tmp_path, FLEET.format(port=port))
-    (cluster.home / "hosts.ini").write_text(INVENTORY)
     (cluster.home / "check").write_text("#!/bin/sh\necho asked $1\n")
-    with tempfile.TemporaryDirectory(prefix="staging-") as folder, live(cluster.home) as controller:
+    listed = [*LISTED]
+
+    async def ask(_source: HostSource, _home: Path) -> list[Discovered]:
+        return listed
+
+    with tempfile.TemporaryDirectory(prefix="staging-") as folder, live(cluster.home, ask) as controller:
         Path(folder).chmod(0o755)
         machines = Processes(Path(folder))
         token = controller.client.invite(InviteRequest(environment="staging", name="web-1")).token
         machine = machines.create(ServerOrder("web-1", Role(), FirstBoot(token)))
         controller.await_on_loop(lambda: controller.desk.discovery.refresh("staging"))
-        yield Staging(controller, machines, port)
+        yield Staging(controller, machines, listed, port)
         machines.remove(machine)
 
 
@@ -317,8 +320,7 @@ def test_a_host_that_cannot_look_is_not_counted_as_one_that_works(
     staging: Staging, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One of the role has no agent: it is named, and the others' word does not stand for it."""
-    hosts = staging.controller.home / "hosts.ini"
-    hosts.write_text(hosts.read_text().replace("[db]", "web-2 ansible_host=127.0.7.2\n[db]"))
+    staging.listed.append(Discovered(name="web-2", source="inventory", groups=("web",), addresses=("127.0.7.2",)))
     staging.controller.await_on_loop(lambda: staging.controller.desk.discovery.refresh("staging"))
     with staging.listening():
         assert staging.clarion("integration", "-e", "staging", "--yes") == 1

@@ -177,7 +177,8 @@ def test_what_breaks_upstream_is_told_once_and_once_when_it_works_again(
 
 def check_broken_report(text: str) -> None:
     """Check that a night says what moved, since when it is broken, and what the build printed."""
-    assert "broken   rebuild shop        greeting 1.0 -> 1.1: [test] package: " in text
+    # Where its lines break depends on how long the path of the Python is that the test names.
+    assert "broken rebuild shop greeting 1.0 -> 1.1: [test] package: " in " ".join(text.split())
     assert "--- rebuild shop, broken since 2026-11-20 ---" in text
     assert "  - moved since the night of 2026-11-19: greeting 1.0 -> 1.1" in text
     assert "  | greeting says goodbye" in text
