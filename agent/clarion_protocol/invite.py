@@ -56,6 +56,8 @@ def read_token(text: str) -> Token:
     body = text[len(PREFIX) :]
     try:
         raw = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != body:  # bits of the last letter that mean nothing
+            raise damaged
         return strict_json.decode(raw, Token, max_bytes=MAX_TOKEN_BYTES, error=JoinRefused)
     except (ValueError, JoinRefused) as error:
         raise damaged from error
