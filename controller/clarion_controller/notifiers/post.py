@@ -110,7 +110,15 @@ def ask(call: Call, patience: float = PATIENCE) -> Answer:
         reason = line(blotted(_first_cause(error), call.secrets), 200)
         raise Undelivered(f"no answer from {call.host}: {reason}") from None
     finally:
-        loop.close()  # unlike asyncio.run, this does not wait for a name lookup that hangs
+        _wind_up(loop)
+
+
+def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Let go of what was not read to its end; unlike asyncio.run, this does not wait for a name lookup that hangs."""
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    if left := asyncio.all_tasks(loop):
+        loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+    loop.close()
 
 
 def _first_cause(error: BaseException) -> str:
