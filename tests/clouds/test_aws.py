@@ -384,7 +384,7 @@ def test_one_who_listens_and_never_answers_is_given_up(
     script.append(Answer(after=30))
     began = time.monotonic()
     problem = refused(scripted.endpoint)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 29
     assert isinstance(problem, CloudUnavailable)
     assert "does not answer in eu-west-1 at 127.0.0.1 (ReadTimeoutError)" in str(problem)
 

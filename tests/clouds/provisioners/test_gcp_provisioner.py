@@ -193,7 +193,7 @@ def test_an_operation_that_fails_says_why_and_leaves_nothing(
 def test_a_busy_google_is_asked_again_and_makes_one_server(gce: FakeGce) -> None:
     """The request has an id, so that the second one is the first."""
     gce.trouble_with["compute.instances.insert"] = [error(503, "backendError", "Backend Error")]
-    provisioner(gce).create(an_order())
+    replace(provisioner(gce), patience=replace(HASTE, answer=10, again=25)).create(an_order())
     inserts = [address for address in gce.asked if "requestId=" in address and address.count("/") < 9]
     assert len(gce.instances) == 1
     assert len({address.partition("requestId=")[2] for address in inserts}) == 1
