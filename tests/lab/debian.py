@@ -14,6 +14,9 @@ from pathlib import Path
 from .cache import Cache
 from .rootfs import rootfs
 
+# What a controller has that builds, and what a server has whose configuration is deployed.
+BUILDING = ("cron", "git", "bubblewrap")
+PUPPET = ("puppet", "puppet-lint", "nginx-light")
 INSTALL_LIMIT = 600.0
 # In a mount namespace of its own: a killed installation leaves no mounts behind.
 SCRIPT = """\

@@ -12,7 +12,7 @@ import pytest
 from . import debs
 from .cache import Cache
 from .cluster import Cluster
-from .debian import with_packages
+from .debian import BUILDING, with_packages
 from .lab import Lab
 
 pytestmark = pytest.mark.timeout(900)
@@ -45,7 +45,7 @@ GIT = ("git", "-C", WORK, "-c", "user.name=Somebody", "-c", "user.email=somebody
 @pytest.fixture(scope="module")
 def cluster(cache: Cache) -> Iterator[Cluster]:
     """Give a controller with its builder, both as apt has installed them, and a repository beside them."""
-    debian = with_packages(cache, "cron", "git", "bubblewrap")
+    debian = with_packages(cache, *BUILDING)
     with Lab(cache) as lab:
         (control,) = lab.boot("control", layers=[debs.installed(cache, "clarion", over=debian), debian])
         cluster = Cluster(lab, control, [])

@@ -11,7 +11,7 @@ import pytest
 from . import debs
 from .cache import Cache
 from .cluster import ENVIRONMENT, Cluster
-from .debian import with_packages
+from .debian import PUPPET, with_packages
 from .lab import Lab
 from .server import Server
 
@@ -44,7 +44,7 @@ def cluster(workshop: Cluster, cache: Cache) -> Cluster:
 
 
 def _with_puppet(cache: Cache, package: str) -> list[Path]:
-    puppet = with_packages(cache, "puppet", "puppet-lint", "nginx-light")
+    puppet = with_packages(cache, *PUPPET)
     return [debs.installed(cache, package, over=puppet), puppet]
 
 

@@ -12,7 +12,7 @@ import pytest
 from . import debs
 from .cache import Cache
 from .cluster import APP, ENVIRONMENT, Cluster
-from .debian import with_packages
+from .debian import BUILDING, with_packages
 from .lab import Lab
 from .server import Server
 
@@ -70,7 +70,7 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture
 def control(lab: Lab, cache: Cache) -> Server:
     """Give a controller with one app in force, whose source lies in a git remote; its one host is off."""
-    below = with_packages(cache, "cron", "git", "bubblewrap")
+    below = with_packages(cache, *BUILDING)
     (control,) = lab.boot("control", layers=[debs.installed(cache, "clarion", over=below), below])
     cluster = Cluster(lab, control, [])
     cluster.found(FLEET)

@@ -25,7 +25,7 @@ from tests.controller.notifiers.listening import Listener, Request, answer, list
 from . import debs
 from .cache import Cache
 from .cluster import APP, Cluster, Truth
-from .debian import with_packages
+from .debian import BUILDING, with_packages
 from .inside import inside
 from .lab import Lab
 from .shop import quick_shop
@@ -159,7 +159,7 @@ def genuine(request: Request) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def site(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Give a controller with its builder, two servers in staging, a repository of the shop, and GitHub's double."""
-    debian = with_packages(cache, "cron", "git", "bubblewrap")
+    debian = with_packages(cache, *BUILDING)
     github = FakeGithub()
     with Lab(cache) as lab, ExitStack() as stack:
         (control,) = lab.boot("control", layers=[debs.installed(cache, "clarion", over=debian), debian])
