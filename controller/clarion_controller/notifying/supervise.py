@@ -41,14 +41,14 @@ async def keep_notifying(home: Path, fleet: Callable[[], Fleet], care: Care = Ca
     """Run the process for as long as fleet.toml names somebody to tell, until cancelled."""
     pause = care.first_pause
     while True:
-        if not _is_needed(fleet, if_unknown=False):
-            await asyncio.sleep(care.look_every)
-            continue
         begun = time.monotonic()
         try:
+            if not _is_needed(fleet, if_unknown=False):
+                await asyncio.sleep(care.look_every)
+                continue
             await _one_life(home, fleet, care)
-        except OSError as error:
-            _log.error("notifying.not_begun", reason=str(error))
+        except Exception as error:  # noqa: BLE001 (what only informs never ends a controller that leads rollouts)
+            _log.error("notifying.not_begun", reason=str(error), exc_info=error)
         if time.monotonic() - begun > care.settled:
             pause = care.first_pause
         await asyncio.sleep(pause)

@@ -24,12 +24,12 @@ CHANNEL = '[[notify]]\nname = "chat"\nslack = { url = "env:SLACK" }\n'
 class Kept:
     """A home whose process is kept running, and what fleet.toml says now."""
 
-    def __init__(self, home: Path, fleet: Fleet | BadConfig) -> None:
+    def __init__(self, home: Path, fleet: Fleet | Exception) -> None:
         self.home, self.said = home, fleet
 
     def fleet(self) -> Fleet:
         """Return the fleet."""
-        if isinstance(self.said, BadConfig):
+        if isinstance(self.said, Exception):
             raise self.said
         return self.said
 
@@ -85,6 +85,22 @@ def test_a_broken_fleet_toml_neither_begins_nor_ends_it(kept: Kept) -> None:
         kept.said = BadConfig("fleet.toml is empty")
         await asyncio.sleep(0.5)
         assert pid_of(kept.home) == pid
+
+    asyncio.run(kept.while_kept(story))
+
+
+def test_a_fault_of_ours_ends_nothing_for_good(kept: Kept) -> None:
+    """Whatever it is: who only informs never ends a controller that leads rollouts, and tells again afterwards."""
+    well, kept.said = kept.said, RuntimeError("nobody thought of this")
+
+    async def story(kept: Kept) -> None:
+        await asyncio.sleep(0.3)
+        kept.said = well
+        await kept.becomes(lambda pid: pid is not None)
+        kept.said = RuntimeError("nor of this")
+        await kept.becomes(lambda pid: pid is None)
+        kept.said = well
+        await kept.becomes(lambda pid: pid is not None)
 
     asyncio.run(kept.while_kept(story))
 
