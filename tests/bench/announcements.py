@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import psutil
 from tests.bench.row import Row
-from tests.controller.builds.pushing import building_cluster
-from tests.controller.builds.test_receive import Forge, controller_process
+from tests.controller.builds.pushing import building_cluster, controller_process
+from tests.controller.builds.test_receive import Forge
 
 BURST = 1000
 AT_ONCE = 200

@@ -5,6 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ from tests.stores import Cluster
 
 from clarion_controller.builds.build import Finished, Job, Push, read_job
 
+CLARION = [sys.executable, "-c", "import sys; from clarion_controller.cli import main; sys.exit(main())"]
 SECRET = "It's a Secret to Everybody"
 A, B, C = (digit * 40 for digit in "abc")
 MAIN = "refs/heads/main"
@@ -38,6 +44,22 @@ def building_cluster(folder: Path, settings: str = "", forge: str = "github", se
     (cluster.home / "secrets" / "hook").chmod(0o600)
     (cluster.home / "state").mkdir(mode=0o700, exist_ok=True)
     return cluster
+
+
+@contextmanager
+def controller_process(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a controller as a process, ready."""
+    command = [*CLARION, "serve", "--home", str(home)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=home.parent) as process:
+        try:
+            assert process.stderr
+            for line in process.stderr:
+                if "controller.ready" in line:
+                    break
+            ThreadPoolExecutor(1).submit(process.stderr.read)
+            yield process
+        finally:
+            process.kill()
 
 
 def github_push(commit: str = A, ref: str = MAIN, **more: Any) -> bytes:

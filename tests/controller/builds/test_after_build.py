@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from tests.controller.builds.pushing import MAIN, A, B, ObedientBuilder, building_cluster, pushed
+from tests.controller.builds.pushing import (
+    MAIN,
+    A,
+    B,
+    ObedientBuilder,
+    building_cluster,
+    controller_process,
+    pushed,
+)
 from tests.controller.live import Live, live
 from tests.stores import Cluster
 
@@ -29,7 +34,6 @@ from clarion_controller.state.tables import events
 
 pytestmark = pytest.mark.once
 
-CLARION = [sys.executable, "-c", "import sys; from clarion_controller.cli import main; sys.exit(main())"]
 AUTO = 'auto_deploy = "production"\n'
 
 
@@ -239,22 +243,6 @@ def test_what_cannot_be_deployed_says_why(tmp_path: Path) -> None:
     assert (build.status, build.deployed_to) == (BuildStatus.SUCCEEDED, "")
     assert build.reason.startswith("not deployed to production: ")
     assert "deployer" in build.reason
-
-
-@contextmanager
-def controller_process(home: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a controller as a process, ready."""
-    command = [*CLARION, "serve", "--home", str(home)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=home.parent) as process:
-        try:
-            assert process.stderr
-            for line in process.stderr:
-                if "controller.ready" in line:
-                    break
-            ThreadPoolExecutor(1).submit(process.stderr.read)
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize("after", [0.0, 0.15, 0.4, 0.8, 1.2, 1.8, 2.5])

@@ -23,6 +23,7 @@ from tests.controller.builds.pushing import (
     A,
     B,
     building_cluster,
+    controller_process,
     github_headers,
     github_push,
     github_signature,
@@ -39,7 +40,6 @@ from clarion_controller.fleet import load_fleet
 
 pytestmark = pytest.mark.once
 
-CLARION = [sys.executable, "-c", "import sys; from clarion_controller.cli import main; sys.exit(main())"]
 REFUSED = "no such repository, or not signed with its secret\n"
 
 
@@ -303,22 +303,6 @@ def test_large_bodies_share_their_room_and_small_ones_need_none(tmp_path: Path) 
         time.sleep(0.3)
         assert httpx.post(f"{url}/hooks/shop", content=large).status_code == 401
     assert (room.at_once, room.large) == (0, 0)
-
-
-@contextmanager
-def controller_process(home: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a controller as a process, ready."""
-    command = [*CLARION, "serve", "--home", str(home)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=home.parent) as process:
-        try:
-            assert process.stderr
-            for line in process.stderr:
-                if "controller.ready" in line:
-                    break
-            ThreadPoolExecutor(1).submit(process.stderr.read)
-            yield process
-        finally:
-            process.kill()
 
 
 def most_memory(process: subprocess.Popen[str]) -> int:
