@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -12,11 +13,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from . import cgroups
 from .cache import Cache
 from .inside import inside
+from .island import RUN
 from .lab import Lab, sweep
 
 LATE_UNIT = """\
@@ -58,21 +61,34 @@ def fetch_within(lab: Lab, url: str, seconds: float) -> str:
     return ""
 
 
-def machine_footprint() -> set[str]:
-    """Return every mount, network link, network namespace and lab group of this machine, as this test sees them."""
+def traces() -> set[str]:
+    """Return what a lab would have let slip onto the machine itself: a mount of its own, a link, a named namespace.
+
+    Only what a lab alone makes is counted: other tests run, and mount, beside this one.
+    """
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    slipped = [mount for mount in mounts if mount.startswith("clarion-lab ") or f" {RUN}" in mount]
     links = [f"link {path.name}" for path in Path("/sys/class/net").iterdir()]
     named = [f"netns {path}" for path in Path("/run/netns").glob("*")]
-    return {*mounts, *links, *named, *namespaces(), *(f"lab {lab}" for lab in cgroups.labs())}
+    return {*slipped, *links, *named}
 
 
-def namespaces() -> Iterator[str]:
-    """Yield the network and mount namespaces that some process of this machine lives in."""
+def dwellers(pid: int) -> list[psutil.Process]:
+    """Return the processes below `pid` that live in a network or mount namespace that is not ours."""
+    ours = set(namespaces(os.getpid()))
+    return [child for child in psutil.Process(pid).children(recursive=True) if set(namespaces(child.pid)) - ours]
+
+
+def namespaces(pid: int) -> Iterator[str]:
+    """Yield the network and the mount namespace of a process; nothing if it has ended."""
     for kind in ("net", "mnt"):
-        for link in Path("/proc").glob(f"[0-9]*/ns/{kind}"):
-            # a process may end while we look
-            with contextlib.suppress(OSError):
-                yield str(link.readlink())
+        with contextlib.suppress(OSError):
+            yield str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+
+
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that run still: neither a dead one that nobody buried, nor another with the number of one."""
+    return [process for process in processes if process.is_running() and any(namespaces(process.pid))]
 
 
 def test_five_servers_boot_a_real_systemd(lab: Lab) -> None:
@@ -169,24 +185,31 @@ def test_what_is_baked_is_on_the_disk_at_the_first_boot(lab: Lab) -> None:
 
 
 def test_nothing_is_left_behind(cache: Cache) -> None:
-    """After a lab this machine has exactly the mounts, links, namespaces and groups that it had before."""
-    before = machine_footprint()
+    """After a lab this machine holds none of its groups, processes, mounts or links."""
+    before = traces()
     with Lab(cache) as lab:
         lab.boot("web-1", "web-2")
-        assert machine_footprint() - before
-    assert machine_footprint() - before == set()
+        inhabitants = dwellers(os.getpid())
+        assert {"cat", "systemd"} <= {process.name() for process in inhabitants}
+        assert lab.name in cgroups.labs()
+    assert lab.name not in cgroups.labs()
+    assert living(inhabitants) == []
+    assert traces() == before
 
 
 def test_a_killed_run_leaves_nothing_and_the_next_run_sweeps(cache: Cache) -> None:
     """SIGKILL to the test run ends its servers at once; the next sweep takes the last traces, and no living lab's."""
-    before = machine_footprint()
+    before = traces()
     runner = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(cache.home)], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
     )
     assert runner.stdout
     with runner, runner.stdout:
         name = runner.stdout.readline().strip()
+        inhabitants = dwellers(runner.pid)
+        assert {"cat", "systemd"} <= {process.name() for process in inhabitants}
         assert name not in sweep(), "a living lab was swept"
         runner.send_signal(signal.SIGKILL)
     assert name in sweep()
-    assert machine_footprint() - before == set()
+    assert living(inhabitants) == []
+    assert traces() == before
