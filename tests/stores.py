@@ -17,9 +17,9 @@ import uvicorn
 from clarion_agent.net.patience import Patience
 from clarion_controller.build import BuiltPackage, build
 from clarion_controller.initialise import initialise
-from clarion_controller.package_http import PackageStore, listen
+from clarion_controller.package_store.app import PackageStore, listen
 from clarion_controller.publish import Published, publish
-from clarion_controller.tuf_repository import TufRepository
+from clarion_controller.publishing.tuf_repository import TufRepository
 
 HASTE = Patience(
     connect=1, silence=0.3, window=0.5, rate=32 * 1024, deadline=10, attempts=3, pause=0.01, longest_pause=0.02

@@ -13,12 +13,12 @@ import typer.main
 
 from clarion_agent import config as agent_config
 from clarion_agent.config import Config
-from clarion_controller import fleet
-from clarion_controller.channels import Channel
 from clarion_controller.cli.verbs import all_verbs, load
-from clarion_controller.fleet import Fleet, parse_fleet
-from clarion_controller.repositories import Repository
-from clarion_controller.roles import Integration, Nightly, Role
+from clarion_controller.fleet_toml import fleet
+from clarion_controller.fleet_toml.channels import Channel
+from clarion_controller.fleet_toml.fleet import Fleet, parse_fleet
+from clarion_controller.fleet_toml.repositories import Repository
+from clarion_controller.fleet_toml.roles import Integration, Nightly, Role
 from clarion_protocol import app_config
 from clarion_protocol.amounts import Duration, Size
 from clarion_protocol.app_config import AppConfig, load_app_config

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from clarion_controller.fleet import FILE_NAME, Controller, Fleet, load_fleet, unknown
+from clarion_controller.fleet_toml.fleet import FILE_NAME, Controller, Fleet, load_fleet, unknown
 from clarion_controller.initialise import cluster_id
-from clarion_controller.tuf_repository import TufRepository
+from clarion_controller.publishing.tuf_repository import TufRepository
 from clarion_protocol.errors import BadConfig, UnknownPackage
 from clarion_protocol.policy import Policy, policy_path, read_policy
 from clarion_protocol.published import Release, policy_file

@@ -20,11 +20,11 @@ from clarion_controller.cluster import Cluster
 from clarion_controller.discover.ask import ask_in_child
 from clarion_controller.discover.asked import Asked, answer_of
 from clarion_controller.discover.attempts import Ask, Attempts
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.judge import Answer, Belief
 from clarion_controller.discover.keep import Keeper, key_of
 from clarion_controller.discover.static import StaticDiscoverer
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Environment, Fleet, HostSource
+from clarion_controller.fleet_toml.fleet import Environment, Fleet, HostSource
 from clarion_protocol.errors import BadConfig, Blocked, UnknownName
 
 TICK = 0.5

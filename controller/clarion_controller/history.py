@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from clarion_controller.fleet import unknown
+from clarion_controller.fleet_toml.fleet import unknown
 from clarion_controller.state.log import StateLog
 from clarion_controller.state.rollout_state import RolloutState
 from clarion_controller.state.rows import StoredDeployment

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from clarion_controller.fleet import unknown
+from clarion_controller.fleet_toml.fleet import unknown
 from clarion_protocol.amounts import Share
 from clarion_protocol.errors import BadConfig, NothingMatches
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from clarion_controller.durable_files import make_folder, sync_folder, write_file
 from clarion_controller.key_files import SIGNERS, KeyFolder
-from clarion_controller.tuf_repository import TufRepository
+from clarion_controller.publishing.tuf_repository import TufRepository
 from clarion_protocol.errors import BadConfig
 from clarion_protocol.policy import Policy
 from clarion_protocol.words import is_name

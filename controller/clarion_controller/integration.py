@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarion_controller.build import BuiltPackage, build
-from clarion_controller.fleet import Fleet
-from clarion_controller.roles import Integration
+from clarion_controller.fleet_toml.fleet import Fleet
+from clarion_controller.fleet_toml.roles import Integration
 from clarion_protocol.app_config import FILE_NAME
 from clarion_protocol.errors import BadConfig
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.state.roster import Host
 from clarion_protocol.words import is_name
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from clarion_controller.api.answers import SourceAnswer
 from clarion_controller.cluster import Cluster
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discovery import Discovery, check_known
 from clarion_controller.matching import Member, match
 from clarion_controller.state.roster import Host, Roster

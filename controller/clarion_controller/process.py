@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clarion_controller.package_http import listen
+from clarion_controller.package_store.app import listen
 from clarion_protocol.errors import BadConfig, Blocked
 
 

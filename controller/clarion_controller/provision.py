@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, HostProgress, StreamAnswer
-from clarion_controller.fleet import Fleet, unknown
-from clarion_controller.roles import Role
+from clarion_controller.fleet_toml.fleet import Fleet, unknown
+from clarion_controller.fleet_toml.roles import Role
 from clarion_protocol.errors import BadConfig, Blocked
 from clarion_protocol.words import HostStatus, is_name
 

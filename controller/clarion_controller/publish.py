@@ -20,11 +20,11 @@ import msgspec
 from tuf.api.metadata import TargetFile
 
 from clarion_controller.building.compare import check_package
-from clarion_controller.fleet import FILE_NAME, load_fleet, unknown
+from clarion_controller.fleet_toml.fleet import FILE_NAME, load_fleet, unknown
+from clarion_controller.publishing.tuf_change import Change, is_old
+from clarion_controller.publishing.tuf_repository import TufRepository
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.store import Store
-from clarion_controller.tuf_change import Change, is_old
-from clarion_controller.tuf_repository import TufRepository
 from clarion_protocol.errors import AlreadyPublished, BadContent, BadManifest, Blocked
 from clarion_protocol.manifest_file import read_manifest, reference_to
 from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES, Release, role_of

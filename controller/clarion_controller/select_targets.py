@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clarion_controller.fleet import unknown
+from clarion_controller.fleet_toml.fleet import unknown
 from clarion_controller.host_filter import HostFilter, narrow
 from clarion_controller.matching import Member
 from clarion_protocol.documents import Targets

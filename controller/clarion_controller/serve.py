@@ -34,8 +34,8 @@ from clarion_controller.discover.attempts import Ask
 from clarion_controller.impatient_http import ImpatientHttp
 from clarion_controller.inbox import Inbox
 from clarion_controller.notifying.supervise import keep_notifying
-from clarion_controller.package_bucket import BucketInForce
-from clarion_controller.package_http import PackageStore
+from clarion_controller.package_store.app import PackageStore
+from clarion_controller.package_store.bucket import BucketInForce
 from clarion_controller.presence import Presence
 from clarion_controller.process import only_one, tcp_socket, unix_socket
 from clarion_protocol.errors import ClarionError

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench.row import Row
 
 from clarion_controller.discover.child import Question, Reply
-from clarion_controller.fleet import Aws, Azure, Gcp, HostSource
+from clarion_controller.fleet_toml.fleet import Aws, Azure, Gcp, HostSource
 
 CHILD = [sys.executable, "-m", "clarion_controller.discover.child"]
 COMMANDS = {

@@ -6,9 +6,9 @@ from typing import Any
 
 from tests.clouds.fake_gce import PROJECT, FakeGce
 
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.gcp import GcpDiscoverer, Patience
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Gcp
+from clarion_controller.fleet_toml.fleet import Gcp
 
 HASTE = Patience(attempt=0.5, page=0.2, whole=5)
 

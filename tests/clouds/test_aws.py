@@ -16,8 +16,8 @@ from tests.clouds.fake_ec2 import Answer, FakeEc2, Question, error, fleet, insta
 
 from clarion_controller.discover import aws, aws_session, child
 from clarion_controller.discover.aws import AwsDiscoverer
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Aws, HostSource
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import Aws, HostSource
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
 
 boto3 = pytest.importorskip("boto3", reason="needs boto3: pip install 'clarion[aws]'")

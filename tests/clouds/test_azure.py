@@ -14,8 +14,8 @@ from tests.clouds.fake_arm import SUBSCRIPTION, FakeArm, Machine, fleet_of, vm_i
 from clarion_controller.discover.azure import AzureDiscoverer
 from clarion_controller.discover.azure_graph import Limits
 from clarion_controller.discover.azure_query import quoted, server_queries
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Azure
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import Azure
 from clarion_protocol.errors import BadConfig
 
 OTHER = "99999999-2222-3333-4444-555555555555"

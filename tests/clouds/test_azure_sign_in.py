@@ -22,8 +22,8 @@ from clarion_controller.discover.azure import AzureDiscoverer
 from clarion_controller.discover.azure_client import open_client
 from clarion_controller.discover.azure_errors import explain
 from clarion_controller.discover.azure_graph import Limits
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Azure
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import Azure
 from clarion_protocol.errors import BadConfig, CloudRefused, CloudUnavailable
 
 SOON = Limits(connect=2, read=5, total=10, pause=0.05)
@@ -198,7 +198,7 @@ def test_without_the_sdk_the_hint_says_what_to_install(missing: str) -> None:
 import sys
 sys.modules[{missing!r}] = None
 from clarion_controller.discover.azure import AzureDiscoverer
-from clarion_controller.fleet import Azure
+from clarion_controller.fleet_toml.fleet import Azure
 AzureDiscoverer(Azure(subscriptions=({SUBSCRIPTION!r},), endpoint="https://127.0.0.1:1")).hosts()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)

@@ -12,8 +12,8 @@ from tests.clouds.fake_arm import CUT, HANG, SUBSCRIPTION, Failure, FakeArm, Mac
 
 from clarion_controller.discover.azure import AzureDiscoverer
 from clarion_controller.discover.azure_graph import Limits
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Azure
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import Azure
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
 
 OTHER = "99999999-2222-3333-4444-555555555555"

@@ -11,9 +11,9 @@ import pytest
 from tests.clouds.fake_gce import PROJECT, Answer, FakeGce, fake_gce
 from tests.clouds.gce_questions import HASTE, ask, names
 
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.gcp import GcpDiscoverer
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Gcp
+from clarion_controller.fleet_toml.fleet import Gcp
 from clarion_protocol.errors import BadConfig
 
 # Google warns of old Pythons when it is imported, which is when it is first asked.

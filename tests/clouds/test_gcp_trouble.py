@@ -12,7 +12,7 @@ from tests.clouds.fake_gce import HANG, PROJECT, Answer, FakeGce, error, fake_gc
 from tests.clouds.gce_questions import HASTE, ask, names
 
 from clarion_controller.discover.gcp import GcpDiscoverer, Patience
-from clarion_controller.fleet import Gcp
+from clarion_controller.fleet_toml.fleet import Gcp
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
 
 # Google warns of old Pythons when it is imported, which is when it is first asked.

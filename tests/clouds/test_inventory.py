@@ -13,9 +13,9 @@ import pytest
 
 from clarion_controller.discover import inventory
 from clarion_controller.discover.ask import ask_in_child
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.inventory import InventoryDiscoverer, stamp_of
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import HostSource
+from clarion_controller.fleet_toml.fleet import HostSource
 from clarion_protocol.errors import BadConfig
 
 INI = """\

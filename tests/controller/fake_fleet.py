@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.gateway.enrol import Invitation
 from clarion_controller.gateway.gateway import Inbound
 from clarion_controller.matching import Member, match

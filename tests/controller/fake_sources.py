@@ -10,9 +10,9 @@ from tests.controller.fake_fleet import Clock
 
 from clarion_controller.api.answers import SourceAnswer
 from clarion_controller.cluster import Cluster
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discovery import Discovery
-from clarion_controller.fleet import HostSource
+from clarion_controller.fleet_toml.fleet import HostSource
 from clarion_protocol.errors import CloudUnavailable
 
 AWS = '{ aws = { regions = ["eu-west-1"], tags = { role = "web" } } }'

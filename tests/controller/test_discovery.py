@@ -15,9 +15,9 @@ from tests.stores import cluster_in
 from clarion_controller.api.answers import SourceAnswer
 from clarion_controller.discover.asked import Asked
 from clarion_controller.discover.attempts import Attempts
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discovery import check_known
-from clarion_controller.fleet import Aws, HostSource
+from clarion_controller.fleet_toml.fleet import Aws, HostSource
 from clarion_protocol.errors import BadConfig, Blocked, UnknownName
 
 

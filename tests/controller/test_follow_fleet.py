@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.controller.test_admit import state_of
 
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.follow_fleet import destination, follow_fleet
 from clarion_controller.matching import Member, match
 from clarion_controller.state.apply import apply

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from clarion_controller.impatient_http import ImpatientHttp
-from clarion_controller.package_http import listen
+from clarion_controller.package_store.app import listen
 
 SLOW = 1.5  # seconds that the app takes, longer than a request may take to come
 

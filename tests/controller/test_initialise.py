@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from clarion_controller.fleet import load_fleet
+from clarion_controller.fleet_toml.fleet import load_fleet
 from clarion_controller.initialise import Initialised, add_environment, cluster_id, initialise, initialise_app
 from clarion_controller.key_files import SIGNERS, KeyFolder
-from clarion_controller.tuf_repository import TufRepository
+from clarion_controller.publishing.tuf_repository import TufRepository
 from clarion_protocol.errors import BadConfig, NoCluster, UnknownName
 from clarion_protocol.policy import policy_path, read_policy
 from clarion_protocol.published import policy_file

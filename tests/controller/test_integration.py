@@ -20,13 +20,13 @@ from clarion_controller.api.answers import HostAnswer, InviteRequest
 from clarion_controller.build import build
 from clarion_controller.cli import run
 from clarion_controller.cli.integration import members_of
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import HostSource, parse_fleet
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import HostSource, parse_fleet
+from clarion_controller.fleet_toml.roles import Integration, Role
 from clarion_controller.integration import applying, clarion_toml, source_of
 from clarion_controller.nightly.integration import Member
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
 from clarion_controller.publish import publish
-from clarion_controller.roles import Integration, Role
 from clarion_protocol.amounts import Duration
 from clarion_protocol.app_config import ExecCheck, HttpCheck, TcpCheck, load_app_config
 from clarion_protocol.errors import BadConfig

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.matching import Member, match
 from clarion_controller.state.roster import Host
 from clarion_protocol.words import is_name

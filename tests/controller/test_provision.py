@@ -8,10 +8,10 @@ import pytest
 from tests.controller.cli.conftest import a_host, progress
 
 from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, HostProgress, StreamAnswer
-from clarion_controller.fleet import Aws, Azure, Environment, Fleet, Gcp, HostSource
+from clarion_controller.fleet_toml.fleet import Aws, Azure, Environment, Fleet, Gcp, HostSource
+from clarion_controller.fleet_toml.roles import AwsServer, AzureServer, GcpServer, Role
 from clarion_controller.provision import Seen, model_of, not_its_own, role_of, standing
 from clarion_controller.provisioners.listed import refuse_unlisted
-from clarion_controller.roles import AwsServer, AzureServer, GcpServer, Role
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, UnknownName
 from clarion_protocol.words import DeploymentStatus, HostStatus
 

@@ -20,9 +20,9 @@ from tuf.api.metadata import Metadata
 from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.refresh import Wanted, refresh
 from clarion_agent.packages import PackageBook
-from clarion_controller import tuf_files, tuf_repository
 from clarion_controller.publish import packages, publish
-from clarion_controller.tuf_repository import TufRepository
+from clarion_controller.publishing import tuf_files, tuf_repository
+from clarion_controller.publishing.tuf_repository import TufRepository
 from clarion_protocol.errors import (
     AlreadyPublished,
     BadConfig,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.static import StaticDiscoverer
-from clarion_controller.discovered import Discovered
 from clarion_controller.host_filter import HostFilter
 from clarion_controller.matching import match
 from clarion_controller.select_targets import NO_FILTER, Selection, TargetRequest, select_targets

@@ -10,11 +10,11 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.nightly.ending import NightOver, interruptible
 from clarion_controller.provisioners.containers.recipe import recipe_of, this_machines_apt
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
-from clarion_controller.roles import Role
 
 SETUP = "#!/bin/sh\n(setsid sleep 1001 &)\nsleep 2\n"
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.containers import staying
 from clarion_controller.provisioners.containers.cgroups import Groups
 from clarion_controller.provisioners.containers.container import Container
@@ -29,7 +30,6 @@ from clarion_controller.provisioners.containers.staying import Here
 from clarion_controller.provisioners.containers.workshop import Limits, Step, Workshop
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import FirstBoot, Machine, ServerOrder
-from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig, ProvisionFailed
 
 from . import debs

@@ -25,7 +25,7 @@ from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.patience import Patience
 from clarion_agent.net.refresh import Wanted, refresh
 from clarion_agent.packages import PackageBook
-from clarion_controller.package_http import PackageStore
+from clarion_controller.package_store.app import PackageStore
 from clarion_protocol.errors import StoreUnavailable
 from clarion_protocol.published import Release
 

@@ -24,7 +24,7 @@ from clarion_controller.api.errors import answer_clarion, answer_database, answe
 from clarion_controller.api.fleet_routes import ROUTES
 from clarion_controller.api.nightly_routes import NIGHTLY
 from clarion_controller.api.orders import abort, pause, resume
-from clarion_controller.fleet import unknown
+from clarion_controller.fleet_toml.fleet import unknown
 from clarion_controller.state.rollout_state import RolloutState
 from clarion_controller.streams import document_in
 from clarion_protocol.errors import ClarionError

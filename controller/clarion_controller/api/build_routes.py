@@ -13,11 +13,11 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from clarion_controller.api.answers import BuilderAnswer, BuildLogAnswer, BuildRequest
 from clarion_controller.api.desk import Asked, Desk, TheDesk
-from clarion_controller.builds import logs
+from clarion_controller.builds import log_file
 from clarion_controller.builds.build import Build, Push
 from clarion_controller.builds.look_up import look_up
-from clarion_controller.fleet import unknown
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.fleet import unknown
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_protocol.words import new_id
 
 MAX_WAIT = 30.0
@@ -108,7 +108,7 @@ def _check_repository(desk: Desk, name: str) -> Repository:
 
 def _read(desk: Desk, build_id: str, offset: int) -> BuildLogAnswer:
     found = desk.builds.queue.find(build_id)
-    words = logs.read(desk.builds.folder(found), offset)
+    words = log_file.read(desk.builds.folder(found), offset)
     is_over = found.status.is_final and not words.text
     # A letter of several bytes, of which the last are still to come, is left for the next answer.
     decoder = codecs.getincrementaldecoder("utf-8")("replace")

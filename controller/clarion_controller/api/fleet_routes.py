@@ -18,7 +18,7 @@ from clarion_controller.api.answers import (
 )
 from clarion_controller.api.desk import Asked, TheDesk, environments_of
 from clarion_controller.doctor.examine import Patient, examine
-from clarion_controller.fleet import unknown
+from clarion_controller.fleet_toml.fleet import unknown
 
 
 @get("/v1/fleet")

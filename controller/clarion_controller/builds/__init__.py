@@ -8,10 +8,10 @@ In the controller, what may be wrong and what may be slow apart from the event l
 
 In `clarion builder`, as another user:
 
-4. take       builder.py (builder_client.py, build_log.py)                      its list of steps, from here to 7
+4. take       builder.py (builder_client.py, log_upload.py)                     its list of steps, from here to 7
 5. fetch      checkout.py (git.py, git_errors.py)
 6. build      sandbox.py (limits.py, walls.py, inside.py, watch.py, disk_use.py, output.py, take.py, clean.py)
-7. hand over  handing_over.py, logs.py                                          to the controller's disk
+7. hand over  upload.py, log_file.py                                            to the controller's disk
 
 In the controller again:
 

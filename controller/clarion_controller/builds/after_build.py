@@ -18,7 +18,7 @@ from functools import partial
 
 import structlog
 
-from clarion_controller.builds import logs
+from clarion_controller.builds import log_file
 from clarion_controller.builds.build import Build, BuildStatus, version_of
 from clarion_controller.builds.builds import Builds
 from clarion_controller.builds.run_clarion import Clarion, Outcome
@@ -92,7 +92,7 @@ class AfterBuild:
         return await self.clarion.run(arguments, partial(self._hear, build))
 
     async def _hear(self, build: Build, said: bytes) -> None:
-        await self.builds.do(lambda: logs.append(self.builds.folder(build), said))
+        await self.builds.do(lambda: log_file.append(self.builds.folder(build), said))
 
     async def _end(self, build: Build, status: BuildStatus, reason: str, deployed_to: str) -> None:
         if reason:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from clarion_controller.fleet_table import Secret
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.repositories import Repository
+from clarion_controller.fleet_toml.table import Secret
 from clarion_protocol.amounts import Duration, Size
 from clarion_protocol.errors import OperatorError
 from clarion_protocol.toml_file import read_amount

@@ -25,10 +25,10 @@ import structlog
 
 from clarion_controller.builds import checkout, sandbox
 from clarion_controller.builds.build import Finished, Job
-from clarion_controller.builds.build_log import BuildLog
 from clarion_controller.builds.builder_client import Desk, NotWanted
 from clarion_controller.builds.clean import remove_tree
 from clarion_controller.builds.limits import Limits
+from clarion_controller.builds.log_upload import BuildLog
 from clarion_controller.builds.output import COMPLAINT
 from clarion_controller.durable_files import disk_trouble
 from clarion_protocol.errors import Blocked, BuildFailed, ClarionError, ControllerUnreachable, Interrupted

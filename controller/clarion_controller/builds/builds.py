@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from clarion_controller.builds import logs
+from clarion_controller.builds import log_file
 from clarion_controller.builds.build import Build
 from clarion_controller.builds.build_queue import BuildQueue
 from clarion_controller.cluster import Cluster
@@ -72,7 +72,7 @@ class Builds:
 
     def note(self, build: Build, line: str) -> None:
         """Add a line of ours to a build's log."""
-        logs.append(self.folder(build), f"{line}\n".encode())
+        log_file.append(self.folder(build), f"{line}\n".encode())
 
     def package_of(self, build: Build) -> Path:
         """Return where the accepted package of a build lies."""

@@ -18,7 +18,7 @@ from clarion_controller.builds.build import COMMIT, SHORT, TAGS, version_of
 from clarion_controller.builds.clean import remove_tree
 from clarion_controller.builds.git import Bounds, Git, GitRefused
 from clarion_controller.builds.git_errors import explain
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_protocol.errors import BadConfig, BuildFailed, UnknownName
 
 PATIENCE = 600.0

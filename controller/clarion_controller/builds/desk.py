@@ -32,11 +32,11 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from sqlalchemy.exc import OperationalError
 
 from clarion_controller.api.errors import answer_clarion, answer_database, answer_fault, answer_http
-from clarion_controller.builds import logs
+from clarion_controller.builds import log_file
 from clarion_controller.builds.build import Build, BuildStatus, Finished, Job, write_job
 from clarion_controller.builds.builds import HANDED_MANIFEST, HANDED_PACKAGE, Builds
-from clarion_controller.builds.handing_over import keep
-from clarion_controller.repositories import Repository
+from clarion_controller.builds.upload import keep
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_protocol.errors import Blocked, ClarionError, UnknownName
 from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES
 from clarion_protocol.words import is_version
@@ -81,7 +81,7 @@ async def log(builds: TheBuilds, request: _Request, job_id: JobId) -> dict[str, 
     said = await request.body()
     builds.builder_seen = time.time()
     build = await _taken(builds, job_id)
-    await builds.do(lambda: logs.append(builds.folder(build), said))
+    await builds.do(lambda: log_file.append(builds.folder(build), said))
     return {"go_on": build.status is BuildStatus.RUNNING}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.repositories import Repository
 
 
 @dataclass(frozen=True)

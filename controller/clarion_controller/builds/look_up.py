@@ -10,7 +10,7 @@ from clarion_controller.builds.announcements.letter import is_ref
 from clarion_controller.builds.build import COMMIT
 from clarion_controller.builds.git import Bounds, Git, GitRefused
 from clarion_controller.builds.git_errors import explain
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_protocol.errors import UnknownName
 
 PATIENCE_S = 25.0  # less than whoever asks the controller waits for an answer

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from clarion_controller.package_answer import Refusal
-from clarion_controller.package_http import Receive
+from clarion_controller.package_store.answer import Refusal
+from clarion_controller.package_store.app import Receive
 
 CLOSE = (b"connection", b"close")  # what was not read of a request is not worth reading
 _TOO_MUCH = "too much at once; come again"

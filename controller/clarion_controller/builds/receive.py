@@ -31,10 +31,10 @@ from clarion_controller.builds.announcements.letter import Announced, Letter, No
 from clarion_controller.builds.build import Push
 from clarion_controller.builds.raw_body import CLOSE, HungUp, Room
 from clarion_controller.cluster import Cluster
-from clarion_controller.fleet import Fleet
-from clarion_controller.package_answer import Refusal
-from clarion_controller.package_http import Receive, Scope, Send
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.fleet import Fleet
+from clarion_controller.fleet_toml.repositories import Repository
+from clarion_controller.package_store.answer import Refusal
+from clarion_controller.package_store.app import Receive, Scope, Send
 from clarion_protocol.errors import BadSignature, ClarionError
 
 LARGE = 256 * 2**10  # bytes that are better looked at in a thread

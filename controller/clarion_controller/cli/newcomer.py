@@ -10,10 +10,10 @@ from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import INTERRUPTED
 from clarion_controller.cli.show import note, printable, say, show_error
 from clarion_controller.explain import in_words
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provision import Seen, Standing, not_its_own, standing
 from clarion_controller.provisioners.clouds import removal
 from clarion_controller.provisioners.provisioner import Machine, Provisioner
-from clarion_controller.roles import Role
 from clarion_protocol.errors import ClarionError, ControllerUnreachable, ProvisionFailed, UnknownName
 from clarion_protocol.words import ExitCode
 

@@ -12,7 +12,7 @@ from clarion_agent.config import load_config as load_agent_config
 from clarion_controller.cli.place import place_of
 from clarion_controller.cli.show import say, show_error
 from clarion_controller.cluster import Cluster
-from clarion_controller.fleet import load_fleet
+from clarion_controller.fleet_toml.fleet import load_fleet
 from clarion_protocol.app_config import load_app_config
 from clarion_protocol.errors import BadConfig
 from clarion_protocol.words import ExitCode

@@ -19,8 +19,8 @@ import msgspec
 import structlog
 
 from clarion_controller.discover.child import Question, Reply
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import HostSource
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import HostSource
 from clarion_protocol.errors import CloudUnavailable, all_errors
 from clarion_protocol.words import is_instance
 

@@ -9,7 +9,7 @@ import structlog
 
 from clarion_controller.api.answers import SourceAnswer
 from clarion_controller.discover.judge import Answer, Belief, accept, doubt, hear
-from clarion_controller.fleet import HostSource
+from clarion_controller.fleet_toml.fleet import HostSource
 from clarion_protocol.amounts import Share
 from clarion_protocol.errors import ClarionError
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import structlog
 
 from clarion_controller.discover.asked import Asked
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.inventory import stamp_of
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import HostSource
+from clarion_controller.fleet_toml.fleet import HostSource
 from clarion_protocol.errors import ClarionError, CloudUnavailable
 
 Ask = Callable[[HostSource, Path], Awaitable[list[Discovered]]]

@@ -15,8 +15,8 @@ from sys import intern
 from typing import Any
 
 from clarion_controller.discover.aws_session import AwsSession, near, open_session
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Aws
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import Aws
 from clarion_protocol.errors import BadConfig, CloudUnavailable
 from clarion_protocol.words import is_instance
 

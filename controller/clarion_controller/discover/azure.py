@@ -21,8 +21,8 @@ import msgspec
 from clarion_controller.discover.azure_client import open_client
 from clarion_controller.discover.azure_graph import Graph, Limits
 from clarion_controller.discover.azure_query import SUBSCRIPTIONS, server_queries
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Azure
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import Azure
 from clarion_protocol.errors import BadConfig, CloudRefused, CloudUnavailable
 from clarion_protocol.words import is_instance
 

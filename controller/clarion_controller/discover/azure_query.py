@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from clarion_controller.fleet import Azure
+from clarion_controller.fleet_toml.fleet import Azure
 from clarion_protocol.errors import BadConfig
 
 SUBSCRIPTIONS = """\

@@ -16,11 +16,11 @@ import msgspec
 
 from clarion_controller.discover.aws import AwsDiscoverer
 from clarion_controller.discover.azure import AzureDiscoverer
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.gcp import GcpDiscoverer
 from clarion_controller.discover.inventory import InventoryDiscoverer
 from clarion_controller.discover.static import StaticDiscoverer
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import HostSource
+from clarion_controller.fleet_toml.fleet import HostSource
 from clarion_controller.provisioners.marks import RUN
 from clarion_protocol.errors import ClarionError
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.gcp_errors import explain, foreseen, is_transient
 from clarion_controller.discover.gcp_filter import filter_of, is_wanted
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Gcp
+from clarion_controller.fleet_toml.fleet import Gcp
 from clarion_protocol.errors import BadConfig, CloudUnavailable
 from clarion_protocol.words import is_instance
 

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Gcp
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import Gcp
 from clarion_protocol.errors import BadConfig
 
 LONGEST = 63

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_protocol.errors import BadConfig
 from clarion_protocol.words import is_name
 

@@ -15,7 +15,7 @@ import structlog
 
 from clarion_controller.discover.judge import Answer
 from clarion_controller.durable_files import PARTIAL, make_folder, write_file
-from clarion_controller.fleet import HostSource
+from clarion_controller.fleet_toml.fleet import HostSource
 
 _log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 
 
 @dataclass(frozen=True)

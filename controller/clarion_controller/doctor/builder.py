@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clarion_controller.api.answers import Finding, Health
-from clarion_controller.fleet import Fleet
+from clarion_controller.fleet_toml.fleet import Fleet
 
 SILENT_AFTER_S = 90.0  # a builder that waits asks every 20 s, one that builds speaks more often
 

@@ -10,7 +10,7 @@ import psutil
 from clarion_controller.api.answers import Finding, Health
 from clarion_controller.cluster import Cluster
 from clarion_controller.key_files import KeyFolder
-from clarion_controller.tuf_change import TOP_LEVEL, is_expiring, is_old
+from clarion_controller.publishing.tuf_change import TOP_LEVEL, is_expiring, is_old
 from clarion_protocol.errors import BadConfig
 
 ONLINE = ("signal", "beacon", "snapshot", "timestamp")  # what `clarion serve` signs with

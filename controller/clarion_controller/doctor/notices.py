@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clarion_controller.api.answers import Finding, Health
-from clarion_controller.channels import Channel
-from clarion_controller.fleet import Fleet
-from clarion_controller.fleet_table import Secret, Table
+from clarion_controller.fleet_toml.channels import Channel
+from clarion_controller.fleet_toml.fleet import Fleet
+from clarion_controller.fleet_toml.table import Secret, Table
 from clarion_controller.forges.choose import forge_of
 from clarion_controller.notifiers.apprise import is_installed
 from clarion_protocol.errors import BadConfig

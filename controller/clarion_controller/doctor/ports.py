@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 from clarion_controller.api.answers import Finding, Health
-from clarion_controller.fleet import Controller
+from clarion_controller.fleet_toml.fleet import Controller
 
 PATIENCE = 3.0  # seconds for one connection
 PORTS = ("signal_port", "report_port", "join_port", "package_port")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import urllib3
 
-from clarion_controller import fleet
 from clarion_controller.api.answers import Finding, Health
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.store import Span, Store
 from clarion_protocol.errors import BadContent, ClarionError

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_controller.forges.github import GithubForge
 from clarion_controller.forges.gitlab import GitlabForge
 from clarion_controller.forges.report import Forge
-from clarion_controller.repositories import Repository
 from clarion_protocol.errors import BadConfig
 
 _SCP = re.compile(r"[A-Za-z0-9_.-]+@(?P<host>[A-Za-z0-9.-]+):(?P<path>[^\s]+)\Z")

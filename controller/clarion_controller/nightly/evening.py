@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarion_controller.cli.client import Controller
-from clarion_controller.fleet import FILE_NAME, Fleet, load_fleet
+from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet
 from clarion_controller.initialise import cluster_id
 from clarion_controller.integration import APP as INTEGRATION
 from clarion_controller.nightly.history import Reports

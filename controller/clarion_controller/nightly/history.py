@@ -17,7 +17,7 @@ import msgspec
 
 from clarion_controller.as_owner import as_owner_of
 from clarion_controller.durable_files import disk_trouble, make_folder, write_file
-from clarion_controller.fleet import unknown
+from clarion_controller.fleet_toml.fleet import unknown
 from clarion_controller.nightly.night import date_of
 from clarion_controller.nightly.report import Check, Report, Result
 from clarion_protocol.errors import BadConfig, UnknownName

@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 
 from clarion_controller.api.answers import DeploymentAnswer
+from clarion_controller.fleet_toml.roles import Integration
 from clarion_controller.integration import APP, Source, source_of
 from clarion_controller.nightly.rehearsal_order import Orderer, Wish, begin, failed, finish, last_log
 from clarion_controller.nightly.report import Check, Result
 from clarion_controller.publish import publish
-from clarion_controller.roles import Integration
 from clarion_protocol.errors import ClarionError
 
 ROUND = 150.0  # seconds beyond the check's own time: to fetch it, and to notice that a host is silent

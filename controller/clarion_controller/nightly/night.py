@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarion_controller.cli.client import Controller
-from clarion_controller.fleet import Fleet
+from clarion_controller.fleet_toml.fleet import Fleet
 
 
 @dataclass(frozen=True)

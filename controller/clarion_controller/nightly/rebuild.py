@@ -15,6 +15,7 @@ from clarion_controller.as_owner import as_owner_of
 from clarion_controller.builds import checkout, sandbox
 from clarion_controller.builds.limits import Limits
 from clarion_controller.cluster import Cluster
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_controller.nightly.blame import Baseline, blamed
 from clarion_controller.nightly.compare import Verdict, compare
 from clarion_controller.nightly.contents import Contents, from_file
@@ -23,7 +24,6 @@ from clarion_controller.nightly.history import last_that_worked
 from clarion_controller.nightly.night import Night
 from clarion_controller.nightly.report import Check, Report, Result
 from clarion_controller.nightly.without_tests import copy_without_tests
-from clarion_controller.repositories import Repository
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.store import Span
 from clarion_protocol.errors import BuildFailed

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarion_controller.cli.client import Controller
-from clarion_controller.fleet import FILE_NAME, Fleet
+from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet
 from clarion_controller.initialise import initialise
 from clarion_controller.key_files import KeyFolder
 from clarion_controller.nightly.rehearsal_order import Orderer

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarion_controller.api.answers import InviteRequest
+from clarion_controller.fleet_toml.roles import Integration
 from clarion_controller.integration import APP, applying
 from clarion_controller.nightly.integration import Ground, Member, check_between, name_of
 from clarion_controller.nightly.night import Night
@@ -33,7 +34,6 @@ from clarion_controller.nightly.rehearsal_process import serving
 from clarion_controller.nightly.report import Check, Result
 from clarion_controller.nightly.servers import Making, Server, make, take_away, wanted_apps
 from clarion_controller.nightly.servers_place import Place, place_for
-from clarion_controller.roles import Integration
 from clarion_protocol.errors import ClarionError
 
 Opening = Callable[[Night, str], AbstractContextManager[Place]]

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.boot_files import read_first_boot
 from clarion_controller.provisioners.provisioner import Machine, Provisioner, ServerOrder
-from clarion_controller.roles import Role
 from clarion_protocol.errors import ClarionError, ControllerUnreachable
 
 AT_ONCE = 4

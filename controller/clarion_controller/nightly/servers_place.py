@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.nightly.night import Night
 from clarion_controller.nightly.rehearsal_cluster import Address
 from clarion_controller.provisioners.choose import nspawn_of, provisioner_of
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import Provisioner
-from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 (servers come from other machines; CURVE and enrolment decide who gets in)

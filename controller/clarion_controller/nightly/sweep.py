@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.nightly.evening import Evening
 from clarion_controller.nightly.report import Check, Result
 from clarion_controller.nightly.work_folder import sweep_folders
 from clarion_controller.provisioners.choose import provisioner_of
-from clarion_controller.roles import Role
 from clarion_protocol.errors import ClarionError
 
 NAME = "sweep"

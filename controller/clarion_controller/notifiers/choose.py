@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clarion_controller.channels import Channel
+from clarion_controller.fleet_toml.channels import Channel
 from clarion_controller.notice import Notifier
 from clarion_protocol.errors import BadConfig
 

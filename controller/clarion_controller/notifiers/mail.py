@@ -18,7 +18,7 @@ from email.message import EmailMessage
 from email.policy import SMTP as POLICY
 from email.utils import formatdate
 
-from clarion_controller.channels import Email
+from clarion_controller.fleet_toml.channels import Email
 from clarion_controller.notice import Notice, Undelivered
 from clarion_controller.notifiers.mail_line import PATIENCE, SmtpOnLine, TookTooLong, line_to
 from clarion_controller.notifiers.post import blotted, is_loopback

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from clarion_controller.fleet import Fleet
+from clarion_controller.fleet_toml.fleet import Fleet
 from clarion_controller.forges.report import ForgeReport
 from clarion_controller.notice import Notice
 from clarion_controller.notifying.destinations import FORGE, NOTIFY, told_forges

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clarion_controller.fleet import Fleet
+from clarion_controller.fleet_toml.fleet import Fleet
 
 NOTIFY, FORGE = "notify:", "forge:"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from clarion_controller.fleet import FILE_NAME, Fleet, load_fleet
+from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet
 from clarion_protocol.errors import BadConfig
 
 _log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from clarion_controller.fleet import FILE_NAME, Fleet, load_fleet
+from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet
 from clarion_controller.notifying.destinations import FORGE, NOTIFY, told_forges
 from clarion_controller.notifying.outbox import GIVEN_UP, PENDING, SENT
 from clarion_controller.notifying.tables import VERSION, metadata, outbox

@@ -8,15 +8,15 @@ from typing import TypeVar
 
 import msgspec
 
-from clarion_controller.channels import Channel
-from clarion_controller.fleet import Fleet
+from clarion_controller.fleet_toml.channels import Channel
+from clarion_controller.fleet_toml.fleet import Fleet
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_controller.forges.choose import forge_of
 from clarion_controller.forges.report import ForgeReport
 from clarion_controller.notice import Notice, Notifier, Undelivered
 from clarion_controller.notifiers.choose import notifier_of
 from clarion_controller.notifying.destinations import FORGE, NOTIFY
 from clarion_controller.notifying.outbox import Pending
-from clarion_controller.repositories import Repository
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from clarion_controller.fleet import Fleet
+from clarion_controller.fleet_toml.fleet import Fleet
 from clarion_controller.forges.derive import ForgeState, derive
 from clarion_controller.forges.report import ForgeReport
 from clarion_controller.notice import Notice

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from clarion_controller.fleet import Fleet
+from clarion_controller.fleet_toml.fleet import Fleet
 from clarion_controller.notifying.destinations import destinations
 from clarion_protocol.errors import BadConfig
 

@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clarion_controller.fleet_toml.roles import AwsServer
 from clarion_controller.provisioners.aws_ec2 import Ec2, Patience, state_of, tags_of
 from clarion_controller.provisioners.aws_said import is_refusal
 from clarion_controller.provisioners.first_boot import Room, user_data
 from clarion_controller.provisioners.marks import ATTEMPT, CLUSTER, RUN, is_left, is_ours, marked, new_attempt
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
-from clarion_controller.roles import AwsServer
 from clarion_protocol.errors import ClarionError, CloudRefused
 
 ROOM = Room("AWS", 16 * 1024, takes_gzip=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clarion_controller.discover.aws_session import open_session
+from clarion_controller.fleet_toml.roles import AwsServer
 from clarion_controller.provisioners.aws_said import code_of, explained_for, is_known, said_of
-from clarion_controller.roles import AwsServer
 from clarion_protocol.errors import ClarionError, CloudUnavailable, ProvisionFailed
 
 READ_S = 30  # run_instances can take its time

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from clarion_controller.fleet import Aws
+from clarion_controller.fleet_toml.fleet import Aws
+from clarion_controller.fleet_toml.roles import AwsServer
 from clarion_controller.provisioners.aws_ec2 import Ec2, Patience, tags_of
 from clarion_controller.provisioners.marks import OURS
-from clarion_controller.roles import AwsServer
 
 
 def aws_like(source: Aws, instance: str, zone: str) -> AwsServer | None:

@@ -11,7 +11,7 @@ from typing import Any
 from clarion_controller.discover import aws_errors
 from clarion_controller.discover.aws_errors import Asked, explain
 from clarion_controller.discover.said import Said
-from clarion_controller.roles import AwsServer
+from clarion_controller.fleet_toml.roles import AwsServer
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable
 
 LATER = "Try again later; https://health.aws.amazon.com says what AWS knows."

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clarion_controller.fleet_toml.roles import AzureServer
 from clarion_controller.provisioners.azure_arm import Arm, Json, Patience, is_error, is_refusal, open_arm
 from clarion_controller.provisioners.azure_console import serial_log
 from clarion_controller.provisioners.first_boot import Room, user_data
@@ -31,7 +32,6 @@ from clarion_controller.provisioners.marks import (
 )
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
-from clarion_controller.roles import AzureServer
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefused
 
 ROOM = Room("Azure", 65_535, takes_gzip=True)

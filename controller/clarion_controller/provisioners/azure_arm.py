@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from clarion_controller.discover.azure_client import address_of, signed_in
 from clarion_controller.discover.azure_graph import Limits
+from clarion_controller.fleet_toml.roles import AzureServer
 from clarion_controller.provisioners.azure_said import LATER, explained_for, failed
-from clarion_controller.roles import AzureServer
 from clarion_protocol.errors import BadConfig, ClarionError, CloudUnavailable
 
 MAX_PAGES = 200

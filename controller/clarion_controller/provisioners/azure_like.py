@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from clarion_controller.fleet import Azure
+from clarion_controller.fleet_toml.fleet import Azure
+from clarion_controller.fleet_toml.roles import AzureServer
 from clarion_controller.provisioners.azure import COMPUTE, NETWORK
 from clarion_controller.provisioners.azure_arm import Arm, Json, Patience, open_arm
 from clarion_controller.provisioners.marks import OURS
-from clarion_controller.roles import AzureServer
 from clarion_protocol.errors import BadConfig
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from clarion_controller.discover.azure_errors import explain
 from clarion_controller.discover.said import Said
-from clarion_controller.roles import AzureServer
+from clarion_controller.fleet_toml.roles import AzureServer
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
 
 LATER = "Try again later; https://azure.status.microsoft says what Azure knows."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.provisioner import FirstBoot
-from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.clouds import in_cloud
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import Provisioner
-from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig
 
 

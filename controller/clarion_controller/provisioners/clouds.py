@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.aws import AwsProvisioner
 from clarion_controller.provisioners.aws import removal as aws_removal
 from clarion_controller.provisioners.azure import AzureProvisioner
@@ -11,7 +12,6 @@ from clarion_controller.provisioners.azure import removal as azure_removal
 from clarion_controller.provisioners.gcp import GcpProvisioner
 from clarion_controller.provisioners.gcp import removal as gcp_removal
 from clarion_controller.provisioners.provisioner import Machine, Provisioner
-from clarion_controller.roles import Role
 
 
 def in_cloud(role: Role, cluster: str, alive: Collection[str] = frozenset()) -> Provisioner | None:

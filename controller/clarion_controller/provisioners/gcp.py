@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clarion_controller.fleet_toml.roles import GcpServer
 from clarion_controller.provisioners.first_boot import Room, user_data
 from clarion_controller.provisioners.gcp_compute import Compute, Patience
 from clarion_controller.provisioners.gcp_said import is_refusal
@@ -29,7 +30,6 @@ from clarion_controller.provisioners.marks import (
 )
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
-from clarion_controller.roles import GcpServer
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused
 
 ROOM = Room("Google Cloud", 256 * 1024, takes_gzip=False)

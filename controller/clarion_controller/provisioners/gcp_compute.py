@@ -11,8 +11,8 @@ from uuid import UUID
 
 from clarion_controller.discover.gcp import access, load_sdk
 from clarion_controller.discover.gcp_errors import foreseen
+from clarion_controller.fleet_toml.roles import GcpServer
 from clarion_controller.provisioners.gcp_said import explained_for, may_pass, said_of
-from clarion_controller.roles import GcpServer
 from clarion_protocol.errors import ClarionError, CloudUnavailable, ProvisionFailed
 
 SCOPE = "https://www.googleapis.com/auth/compute"

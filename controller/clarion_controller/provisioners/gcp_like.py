@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from clarion_controller.fleet import Gcp
+from clarion_controller.fleet_toml.fleet import Gcp
+from clarion_controller.fleet_toml.roles import GcpServer
 from clarion_controller.provisioners.gcp_compute import Compute, Patience
 from clarion_controller.provisioners.marks import OURS
-from clarion_controller.roles import GcpServer
 from clarion_protocol.errors import BadConfig
 
 

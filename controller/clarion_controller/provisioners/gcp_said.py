@@ -10,7 +10,7 @@ from typing import Any
 
 from clarion_controller.discover.gcp_errors import explain, is_transient
 from clarion_controller.discover.said import Said
-from clarion_controller.roles import GcpServer
+from clarion_controller.fleet_toml.roles import GcpServer
 from clarion_protocol.errors import (
     BadConfig,
     Blocked,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clarion_controller.fleet import HostSource
+from clarion_controller.fleet_toml.fleet import HostSource
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.aws_like import aws_like
 from clarion_controller.provisioners.azure_like import azure_like
 from clarion_controller.provisioners.gcp_like import gcp_like
-from clarion_controller.roles import Role
 from clarion_protocol.errors import BadConfig
 
 FIRST_A_ROLE = "Write a [role.NAME] with its groups into fleet.toml: docs/how-to/provision-a-server.md shows one."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from clarion_controller.fleet import Aws, Azure, Environment, Gcp, HostSource
-from clarion_controller.roles import AwsServer, AzureServer, GcpServer, Role
+from clarion_controller.fleet_toml.fleet import Aws, Azure, Environment, Gcp, HostSource
+from clarion_controller.fleet_toml.roles import AwsServer, AzureServer, GcpServer, Role
 from clarion_protocol.errors import BadConfig
 
 

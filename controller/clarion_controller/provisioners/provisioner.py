@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from clarion_controller.roles import Role
+from clarion_controller.fleet_toml.roles import Role
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.azure_signing import Signer, account_key, credential, is_encrypted, url_of
 from clarion_controller.stores.azure_trouble import code_of, trouble
 from clarion_controller.stores.keys import Keys, unknown

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from threading import Lock
 from typing import Any
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.sdk import load
 from clarion_protocol.errors import BadConfig
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.sdk import load
 from clarion_protocol.errors import BadConfig, BadContent, ClarionError, CloudRefused, CloudUnavailable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.azure import AzureStore
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.gcs import GcsStore

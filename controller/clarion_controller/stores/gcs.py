@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.gcs_signing import own_credentials, signing
 from clarion_controller.stores.gcs_trouble import trouble
 from clarion_controller.stores.keys import Keys, unknown

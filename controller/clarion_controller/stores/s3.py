@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.keys import Keys, unknown
 from clarion_controller.stores.s3_client import open_client
 from clarion_controller.stores.s3_trouble import code_of, silent, trouble

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from clarion_controller import fleet
 from clarion_controller.discover.aws_session import open_session
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.s3_trouble import code_of
 from clarion_controller.stores.sdk import load
 from clarion_protocol.errors import BadConfig

@@ -18,7 +18,7 @@ from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.refresh import Wanted, refresh
 from clarion_agent.packages import PackageBook
 from clarion_agent.tuf_chain import Bundle
-from clarion_controller.tuf_repository import TufRepository
+from clarion_controller.publishing.tuf_repository import TufRepository
 from clarion_protocol.errors import (
     ClarionError,
     NetworkError,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
-from clarion_controller.roles import Role
 
 CLUSTER = "c" * 32
 OTHER = "d" * 32

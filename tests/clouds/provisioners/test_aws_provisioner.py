@@ -16,10 +16,10 @@ from tests.clouds.fake_ec2 import Answer, Question, error, listening
 from tests.clouds.provisioners.orders import CLUSTER, NIGHT, OTHER, TOKEN, an_order
 from tests.effort import examples
 
+from clarion_controller.fleet_toml.roles import AwsServer
 from clarion_controller.provisioners.aws import AwsProvisioner
 from clarion_controller.provisioners.aws_ec2 import Patience
 from clarion_controller.provisioners.provisioner import Machine
-from clarion_controller.roles import AwsServer
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
 
 boto3 = pytest.importorskip("boto3", reason="needs boto3: pip install 'clarion[aws]'")

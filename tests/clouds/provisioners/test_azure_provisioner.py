@@ -16,12 +16,12 @@ from tests.clouds.fake_arm import SUBSCRIPTION, FakeArm
 from tests.clouds.provisioners.orders import CLUSTER, NIGHT, OTHER, TOKEN, an_order
 from tests.effort import examples
 
-from clarion_controller.fleet import Azure
+from clarion_controller.fleet_toml.fleet import Azure
+from clarion_controller.fleet_toml.roles import AzureServer
 from clarion_controller.provisioners.azure import AzureProvisioner
 from clarion_controller.provisioners.azure_arm import Patience
 from clarion_controller.provisioners.azure_like import azure_like
 from clarion_controller.provisioners.provisioner import Machine
-from clarion_controller.roles import AzureServer
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
 
 pytest.importorskip("azure.core", reason="needs azure-core: pip install 'clarion[azure]'")

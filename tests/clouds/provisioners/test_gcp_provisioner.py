@@ -13,12 +13,12 @@ from tests.clouds.fake_gce import PROJECT, Answer, FakeGce, error, fake_gce
 from tests.clouds.provisioners.orders import CLUSTER, NIGHT, OTHER, TOKEN, an_order
 from tests.effort import examples
 
-from clarion_controller.fleet import Gcp
+from clarion_controller.fleet_toml.fleet import Gcp
+from clarion_controller.fleet_toml.roles import GcpServer
 from clarion_controller.provisioners.gcp import GcpProvisioner
 from clarion_controller.provisioners.gcp_compute import Patience
 from clarion_controller.provisioners.gcp_like import gcp_like
 from clarion_controller.provisioners.provisioner import Machine
-from clarion_controller.roles import GcpServer
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
 
 # Google warns of old Pythons when it is imported, which is when it is first asked.

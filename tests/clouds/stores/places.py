@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import urllib3
 from tests.clouds.azurite import ACCOUNT
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.store import Store
 

@@ -24,9 +24,9 @@ from clarion_agent.net.refresh import Wanted, refresh
 from clarion_agent.net.store_http import StoreHttp
 from clarion_agent.origin import origin_of
 from clarion_agent.packages import PackageBook
-from clarion_controller.fleet import FILE_NAME, load_fleet
-from clarion_controller.package_bucket import Bucket, BucketInForce
-from clarion_controller.package_http import PackageStore
+from clarion_controller.fleet_toml.fleet import FILE_NAME, load_fleet
+from clarion_controller.package_store.app import PackageStore
+from clarion_controller.package_store.bucket import Bucket, BucketInForce
 from clarion_controller.publish import publish
 from clarion_controller.stores.choose import store_of
 from clarion_protocol.errors import AlreadyPublished

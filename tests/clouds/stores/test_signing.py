@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import Hash as Digest
 from tests.clouds.stores.places import NOWHERE, S3Place
 from tests.clouds.stores.surly import Answer, answering
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.azure_signing import Signer
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.gcs_trouble import trouble

@@ -79,7 +79,7 @@ CHILD = """
 import hashlib, resource, sys
 from pathlib import Path
 import msgspec
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.store import Span
 

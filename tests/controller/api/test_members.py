@@ -12,7 +12,7 @@ from tests.controller.fake_sources import AWAY, AWS, Clouds
 from tests.controller.live import Live, live, new_cluster
 
 from clarion_controller.api.answers import HostAnswer, PlanAnswer, PlanRequest
-from clarion_controller.discovered import Discovered
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.host_filter import HostFilter
 from clarion_protocol.documents import Deployment, Plan, Running
 from clarion_protocol.errors import Blocked, JoinRefused, NothingMatches, UnknownName

@@ -20,7 +20,7 @@ from tests.controller.builds.remotes import Remote, SmartHttp, git
 
 from clarion_controller.builds import checkout
 from clarion_controller.builds.checkout import Checkout, Wanted, fetch
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_protocol.amounts import Size
 from clarion_protocol.errors import BadConfig, BuildFailed, ClarionError, NetworkError, OperatorError, UnknownName
 

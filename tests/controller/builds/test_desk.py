@@ -14,7 +14,7 @@ import pytest
 from tests.controller.builds.pushing import A, B, ObedientBuilder, building_cluster, pushed
 from tests.controller.live import Live, live
 
-from clarion_controller.builds import handing_over
+from clarion_controller.builds import upload
 from clarion_controller.builds.build import BUILDER_SOCKET, BuildStatus, Job
 from clarion_controller.builds.builds import Builds
 from clarion_controller.cluster import Cluster
@@ -218,7 +218,7 @@ def test_the_controllers_disk_is_not_filled(
     """Some room always stays for its own state."""
     announce(controller)
     job = taken(builder)
-    monkeypatch.setattr(handing_over, "FLOOR", 2**60)
+    monkeypatch.setattr(upload, "FLOOR", 2**60)
     answer = builder.http.put(f"/builds/{job.id}/package", content=b"x")
     assert answer.status_code == 400
     assert "too full" in answer.text

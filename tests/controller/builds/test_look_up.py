@@ -9,7 +9,7 @@ import pytest
 from tests.stores import Puppet, http, puppet
 
 from clarion_controller.builds.look_up import look_up
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_protocol.errors import BadConfig, ClarionError, UnknownName
 
 

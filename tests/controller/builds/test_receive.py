@@ -36,7 +36,7 @@ from clarion_controller.builds.build_queue import BuildQueue
 from clarion_controller.builds.raw_body import Room
 from clarion_controller.builds.receive import Receiver
 from clarion_controller.cluster import Cluster as RunningCluster
-from clarion_controller.fleet import load_fleet
+from clarion_controller.fleet_toml.fleet import load_fleet
 
 pytestmark = pytest.mark.once
 

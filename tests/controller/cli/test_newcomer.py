@@ -12,8 +12,8 @@ from clarion_controller.api.answers import HostAnswer, HostProgress, StreamAnswe
 from clarion_controller.cli import newcomer
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.newcomer import Newcomer, Waiting, watch
+from clarion_controller.fleet_toml.roles import AwsServer, Role
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
-from clarion_controller.roles import AwsServer, Role
 from clarion_protocol.errors import CloudUnavailable, ProvisionFailed
 from clarion_protocol.words import DeploymentStatus, ExitCode, HostStatus
 

@@ -10,9 +10,9 @@ from tests.controller.notifiers.fake_pagerduty import KEY, FakePagerDuty
 from tests.controller.notifiers.fake_slack import FakeSlack
 from tests.controller.notifiers.listening import answer, listening
 
-from clarion_controller.channels import Channel, Slack
 from clarion_controller.cli.notify import gets
-from clarion_controller.fleet_table import Secret
+from clarion_controller.fleet_toml.channels import Channel, Slack
+from clarion_controller.fleet_toml.table import Secret
 from clarion_controller.notice import Kind, Severity
 from clarion_protocol.words import ExitCode
 

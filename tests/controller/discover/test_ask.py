@@ -16,8 +16,8 @@ import pytest
 
 from clarion_controller.discover.ask import Child, ask_in_child
 from clarion_controller.discover.child import Question
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Aws, HostSource
+from clarion_controller.discover.discovered import Discovered
+from clarion_controller.fleet_toml.fleet import Aws, HostSource
 from clarion_protocol.errors import BadConfig, CloudRefused, CloudUnavailable
 
 AWS = HostSource(aws=Aws(regions=("eu-west-1",)))
@@ -200,7 +200,7 @@ def test_text_that_is_no_unicode_does_not_hide_the_hosts(tmp_path: Path) -> None
     """A tag with half a surrogate pair, which JSON cannot carry, is shown with a question mark."""
     code = (
         "from clarion_controller.discover import child\n"
-        "from clarion_controller.discovered import Discovered\n"
+        "from clarion_controller.discover.discovered import Discovered\n"
         "host = Discovered(name='web-1', source='static', tags={'owner': 'Jos\\udc80', 'city': 'K\\xf6ln'})\n"
         "child.reply_to = lambda question: child.Reply(hosts=[host])\n"
         "child.main()\n"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.judge import Answer, Belief, accept, doubt, hear
-from clarion_controller.discovered import Discovered
 from clarion_protocol.amounts import Share
 from clarion_protocol.errors import CloudUnavailable
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.judge import Answer
 from clarion_controller.discover.keep import Keeper, key_of
-from clarion_controller.discovered import Discovered
-from clarion_controller.fleet import Aws, HostSource
+from clarion_controller.fleet_toml.fleet import Aws, HostSource
 
 WEB = Discovered(
     name="web-1",

@@ -22,8 +22,8 @@ from clarion_controller.doctor.home import examine_home
 from clarion_controller.doctor.ports import PORTS, examine_ports
 from clarion_controller.doctor.sources import examine_sources
 from clarion_controller.doctor.store import examine_store
-from clarion_controller.fleet import S3, Controller, Fleet, Store
-from clarion_controller.repositories import Repository
+from clarion_controller.fleet_toml.fleet import S3, Controller, Fleet, Store
+from clarion_controller.fleet_toml.repositories import Repository
 from clarion_controller.stores.folder import FolderStore
 from clarion_protocol.documents import Facts
 from clarion_protocol.errors import CloudRefused

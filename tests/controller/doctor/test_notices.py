@@ -9,7 +9,7 @@ import pytest
 from clarion_controller.api.answers import Finding, Health
 from clarion_controller.doctor import notices
 from clarion_controller.doctor.notices import examine_notices
-from clarion_controller.fleet import parse_fleet
+from clarion_controller.fleet_toml.fleet import parse_fleet
 
 FLEET = """
 [[notify]]

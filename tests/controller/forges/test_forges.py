@@ -13,13 +13,13 @@ from tests.controller.forges.fake_github import COMMIT, TOKEN, FakeGithub
 from tests.controller.forges.fake_gitlab import FakeGitlab
 from tests.controller.notifiers.listening import answer, dripping_body, garbage, listening
 
-from clarion_controller.fleet_table import Secret
+from clarion_controller.fleet_toml.repositories import Repository
+from clarion_controller.fleet_toml.table import Secret
 from clarion_controller.forges.choose import forge_of, origin_of
 from clarion_controller.forges.github import GithubForge
 from clarion_controller.forges.gitlab import GitlabForge
 from clarion_controller.forges.report import Forge, ForgeReport, Outcome
 from clarion_controller.notice import Undelivered
-from clarion_controller.repositories import Repository
 from clarion_protocol.errors import BadConfig
 
 

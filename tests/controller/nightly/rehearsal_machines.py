@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 from tests.controller.live import free_ports
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.nightly.night import Night
 from clarion_controller.nightly.rehearsal_cluster import Address
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
-from clarion_controller.roles import Role
 from clarion_protocol.errors import ProvisionFailed
 
 BIN = Path(sys.executable).parent

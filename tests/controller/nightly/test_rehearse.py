@@ -20,7 +20,7 @@ from tests.stores import Cluster, cluster_in
 
 from clarion_controller.build import build
 from clarion_controller.cli.client import Controller
-from clarion_controller.fleet import load_fleet, parse_fleet
+from clarion_controller.fleet_toml.fleet import load_fleet, parse_fleet
 from clarion_controller.initialise import cluster_id
 from clarion_controller.integration import APP
 from clarion_controller.nightly.ending import NightOver

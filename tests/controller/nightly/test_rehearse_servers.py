@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.nightly.servers import Making, Server, make, take_away
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
-from clarion_controller.roles import Role
 from clarion_protocol.errors import CloudUnavailable
 
 

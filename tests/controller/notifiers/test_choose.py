@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.controller.notifiers.test_webhook import PAGE
 
-from clarion_controller.channels import Channel, Slack
-from clarion_controller.fleet import parse_fleet
-from clarion_controller.fleet_table import Secret
+from clarion_controller.fleet_toml.channels import Channel, Slack
+from clarion_controller.fleet_toml.fleet import parse_fleet
+from clarion_controller.fleet_toml.table import Secret
 from clarion_controller.notice import Kind, Notice, Severity
 from clarion_controller.notifiers.choose import notifier_of
 from clarion_protocol.errors import BadConfig

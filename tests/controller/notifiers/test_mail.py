@@ -20,8 +20,8 @@ from tests.clouds.loopback_certificate import write_certificate
 from tests.controller.notifiers.listening import a_notice
 from tests.controller.notifiers.postbox import Postbox, read, serving
 
-from clarion_controller.channels import Email
-from clarion_controller.fleet_table import Secret
+from clarion_controller.fleet_toml.channels import Email
+from clarion_controller.fleet_toml.table import Secret
 from clarion_controller.notice import Notice, Severity, Undelivered
 from clarion_controller.notifiers.mail import EmailNotifier, mail_of
 

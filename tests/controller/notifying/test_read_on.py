@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 from tests.controller.fake_fleet import FakeFleet, Faults, fleet_of
 
-from clarion_controller.fleet import Fleet, parse_fleet
+from clarion_controller.fleet_toml.fleet import Fleet, parse_fleet
 from clarion_controller.forges.report import ForgeReport
 from clarion_controller.notice import Notice
 from clarion_controller.notifying.destinations import FORGE, NOTIFY

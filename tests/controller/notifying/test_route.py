@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from clarion_controller.channels import Channel, Slack
-from clarion_controller.fleet_table import Secret
+from clarion_controller.fleet_toml.channels import Channel, Slack
+from clarion_controller.fleet_toml.table import Secret
 from clarion_controller.notice import Kind, Notice, Severity
 from clarion_controller.notifying.route import opens, route
 

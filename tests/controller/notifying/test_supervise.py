@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.controller.notifying.test_process import Home, pid_of
 
-from clarion_controller.fleet import Fleet, load_fleet
+from clarion_controller.fleet_toml.fleet import Fleet, load_fleet
 from clarion_controller.notifying.supervise import Care, keep_notifying
 from clarion_protocol.errors import BadConfig
 

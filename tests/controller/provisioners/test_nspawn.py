@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clarion_controller.fleet_toml.roles import NspawnServer, Role
 from clarion_controller.provisioners.choose import provisioner_of
 from clarion_controller.provisioners.containers.furnish import agent_toml, hosts_file
 from clarion_controller.provisioners.containers.night_folder import NightFolder, sweep
@@ -17,7 +18,6 @@ from clarion_controller.provisioners.containers.requirements import demand_requi
 from clarion_controller.provisioners.containers.staying import Here, Staying
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
-from clarion_controller.roles import NspawnServer, Role
 from clarion_protocol.errors import BadConfig, Blocked
 
 MIRROR, SECURITY = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.store import Span, Stored

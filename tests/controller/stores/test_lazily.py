@@ -16,7 +16,7 @@ MODULES = [
 ]  # fmt: skip
 CHOOSE = """
 from pathlib import Path
-from clarion_controller import fleet
+from clarion_controller.fleet_toml import fleet
 from clarion_controller.stores.choose import store_of
 for table in (fleet.Store(), fleet.Store(s3=fleet.S3(bucket="b")), fleet.Store(gcs=fleet.Gcs(bucket="b")),
               fleet.Store(azure=fleet.AzureBlob(account="a", container="c"))):

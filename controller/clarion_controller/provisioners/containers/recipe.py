@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clarion_controller.roles import NspawnServer
+from clarion_controller.fleet_toml.roles import NspawnServer
 from clarion_protocol.errors import BadConfig
 
 _ALWAYS = ("dbus", "iproute2", "python3", "systemd", "systemd-sysv")

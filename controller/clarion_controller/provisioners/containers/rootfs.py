@@ -7,9 +7,9 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 
+from clarion_controller.fleet_toml.roles import NspawnServer
 from clarion_controller.provisioners.containers.recipe import Apt, Recipe, mmdebstrap, recipe_of, sources_list
 from clarion_controller.provisioners.containers.workshop import Step, Workshop
-from clarion_controller.roles import NspawnServer
 
 
 class RootFileSystems:

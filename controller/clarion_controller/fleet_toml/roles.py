@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from clarion_controller.fleet_table import Table
+from clarion_controller.fleet_toml.table import Table
 from clarion_protocol.amounts import Duration
 from clarion_protocol.words import is_name
 
 if TYPE_CHECKING:
-    from clarion_controller.fleet import Fleet
+    from clarion_controller.fleet_toml.fleet import Fleet
 
 Problems = Iterator[tuple[str, tuple[str, ...]]]
 _PORT_AND_PATH = re.compile(r"[0-9]{1,5}(/[!-~]*)?\Z")

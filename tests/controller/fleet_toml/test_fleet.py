@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clarion_controller.fleet import load_fleet, parse_fleet
+from clarion_controller.fleet_toml.fleet import load_fleet, parse_fleet
 from clarion_protocol.errors import BadConfig, UnknownName
 from clarion_protocol.words import Strategy
 

@@ -18,8 +18,8 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Snapsho
 
 from clarion_controller.durable_files import disk_trouble, make_folder, write_file
 from clarion_controller.key_files import KeyFolder
-from clarion_controller.tuf_change import TOP_LEVEL, Change, is_expiring, is_old
-from clarion_controller.tuf_files import Current, MetadataFiles, locked
+from clarion_controller.publishing.tuf_change import TOP_LEVEL, Change, is_expiring, is_old
+from clarion_controller.publishing.tuf_files import Current, MetadataFiles, locked
 from clarion_protocol import strict_json
 from clarion_protocol.errors import BadConfig, NoCluster, UnknownName
 from clarion_protocol.policy import Policy, policy_path

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import msgspec
 import tomli
 
-from clarion_controller.channels import Channel
-from clarion_controller.check_fleet import problems_of
-from clarion_controller.fleet_table import Table
-from clarion_controller.repositories import Repository
-from clarion_controller.roles import Integration, Nightly, Role
+from clarion_controller.fleet_toml.channels import Channel
+from clarion_controller.fleet_toml.check import problems_of
+from clarion_controller.fleet_toml.repositories import Repository
+from clarion_controller.fleet_toml.roles import Integration, Nightly, Role
+from clarion_controller.fleet_toml.table import Table
 from clarion_protocol.amounts import Duration, Share
 from clarion_protocol.documents import Plan
 from clarion_protocol.errors import BadConfig, UnknownName

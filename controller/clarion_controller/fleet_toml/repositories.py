@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from clarion_controller.fleet_table import Secret, Table
+from clarion_controller.fleet_toml.table import Secret, Table
 from clarion_protocol.amounts import Duration, Size
 from clarion_protocol.words import is_name
 

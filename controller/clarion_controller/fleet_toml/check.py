@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from clarion_controller.channels import channel_problems
-from clarion_controller.repositories import repository_problems
-from clarion_controller.roles import role_problems
+from clarion_controller.fleet_toml.channels import channel_problems
+from clarion_controller.fleet_toml.repositories import repository_problems
+from clarion_controller.fleet_toml.roles import role_problems
 from clarion_protocol.wire import HEARTBEAT_REPORT_S
 from clarion_protocol.words import is_name
 
 if TYPE_CHECKING:
-    from clarion_controller.fleet import Controller, Environment, Fleet, HostSource, Store, Strategy
+    from clarion_controller.fleet_toml.fleet import Controller, Environment, Fleet, HostSource, Store, Strategy
 
 Key = tuple[str, ...]
 Problems = Iterator[tuple[str, Key]]

@@ -8,20 +8,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clarion_controller.builds import logs
+from clarion_controller.builds import log_file
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have logs of a few bytes."""
-    monkeypatch.setattr(logs, "MAX_BEGINNING", 20)
-    monkeypatch.setattr(logs, "MAX_PIECE", 10)
+    monkeypatch.setattr(log_file, "MAX_BEGINNING", 20)
+    monkeypatch.setattr(log_file, "MAX_PIECE", 10)
 
 
 def whole(folder: Path) -> tuple[bytes, int]:
     """Return what is kept of a log, read in small pieces, and how much is left out."""
     text, offset, left_out = b"", 0, 0
-    while words := logs.read(folder, offset, most=7):
+    while words := log_file.read(folder, offset, most=7):
         if not words.text:
             return text, left_out
         text, offset, left_out = text + words.text, words.next_offset, left_out + words.left_out
@@ -35,7 +35,7 @@ def test_the_beginning_and_the_end_are_kept(tmp_path_factory: pytest.TempPathFac
     """Whatever pieces it comes in: the first 20 bytes, at least the last 10, and never more than 40."""
     folder = tmp_path_factory.mktemp("log")
     for each in said:
-        logs.append(folder, each)
+        log_file.append(folder, each)
     everything = b"".join(said)
     kept, left_out = whole(folder)
     assert len(kept) + left_out == len(everything)
@@ -48,16 +48,16 @@ def test_the_beginning_and_the_end_are_kept(tmp_path_factory: pytest.TempPathFac
 
 def test_a_log_is_read_on_from_where_one_stopped(tmp_path: Path) -> None:
     """What comes later is read later; nothing yet is no error."""
-    assert logs.read(tmp_path).text == b""
-    logs.append(tmp_path, b"one\n")
-    first = logs.read(tmp_path)
-    logs.append(tmp_path, b"two\n")
-    assert logs.read(tmp_path, first.next_offset).text == b"two\n"
-    assert logs.read(tmp_path, 1000).text == b""
+    assert log_file.read(tmp_path).text == b""
+    log_file.append(tmp_path, b"one\n")
+    first = log_file.read(tmp_path)
+    log_file.append(tmp_path, b"two\n")
+    assert log_file.read(tmp_path, first.next_offset).text == b"two\n"
+    assert log_file.read(tmp_path, 1000).text == b""
 
 
 def test_a_gigabyte_of_output_costs_sixteen_megabytes(tmp_path: Path) -> None:
     """At the real sizes."""
     for _ in range(64):
-        logs.append(tmp_path, b"x" * 2**20)
+        log_file.append(tmp_path, b"x" * 2**20)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 16 * 2**20

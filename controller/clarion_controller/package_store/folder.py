@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from clarion_controller.package_answer import File, headers_of
+from clarion_controller.package_store.answer import File, headers_of
 from clarion_controller.stores.store import Span
 
 CHUNK = 256 * 1024

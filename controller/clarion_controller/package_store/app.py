@@ -8,7 +8,7 @@
 ========================  ==========================================================
 
 - Only paths of the shapes below exist; nothing is listed, no link is followed.
-- GET, HEAD, ETags and ranges (RFC 9110), see package_answer.py.
+- GET, HEAD, ETags and ranges (RFC 9110), see answer.py.
 - At most `slots` bodies are on their way at once, each a `CHUNK` ahead of its reader, so a
   fleet that asks at once costs bounded memory; who waits too long is told 503 and comes
   again. Bodies of one chunk from the folder, such as metadata, never wait.
@@ -28,9 +28,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from clarion_controller.package_answer import Answer, File, Headers, Refusal, answer
-from clarion_controller.package_bucket import Bucket
-from clarion_controller.package_folder import CHUNK, opened
+from clarion_controller.package_store.answer import Answer, File, Headers, Refusal, answer
+from clarion_controller.package_store.bucket import Bucket
+from clarion_controller.package_store.folder import CHUNK, opened
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 from tests.stores import serving
 
-from clarion_controller.package_folder import CHUNK
-from clarion_controller.package_http import DEAD_MS, PackageStore, listen
+from clarion_controller.package_store.app import DEAD_MS, PackageStore, listen
+from clarion_controller.package_store.folder import CHUNK
 
 CONTENT = random.Random(3).randbytes(CHUNK * 3 + 17)
 SIZE = len(CONTENT)

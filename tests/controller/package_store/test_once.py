@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from clarion_controller import once
-from clarion_controller.once import Once
+from clarion_controller.package_store import once
+from clarion_controller.package_store.once import Once
 
 Play = Callable[[Once[str], list[str]], Coroutine[None, None, None]]
 

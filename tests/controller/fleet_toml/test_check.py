@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clarion_controller.fleet import parse_fleet
+from clarion_controller.fleet_toml.fleet import parse_fleet
 from clarion_protocol.errors import BadConfig
 
 GOOD = """

@@ -19,7 +19,7 @@ from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
 from clarion_controller.key_files import KeyFolder
-from clarion_controller.tuf_files import Current
+from clarion_controller.publishing.tuf_files import Current
 from clarion_protocol.errors import BadConfig
 
 TOP_LEVEL = (Root.type, Targets.type, Snapshot.type, Timestamp.type)

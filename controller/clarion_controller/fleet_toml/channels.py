@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from clarion_controller.fleet_table import Secret, Table
+from clarion_controller.fleet_toml.table import Secret, Table
 from clarion_controller.notice import Kind, Severity
 from clarion_protocol.words import is_name
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clarion_controller.fleet import parse_fleet
-from clarion_controller.fleet_table import MAX_SECRET_BYTES, Secret
+from clarion_controller.fleet_toml.fleet import parse_fleet
+from clarion_controller.fleet_toml.table import MAX_SECRET_BYTES, Secret
 from clarion_protocol.errors import BadConfig
 
 

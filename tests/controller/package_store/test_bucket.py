@@ -17,15 +17,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
-from tests.controller.test_package_http import PACKAGE, Reader, ask
+from tests.controller.package_store.test_app import PACKAGE, Reader, ask
 from tests.stores import HASTE, serving
 
 from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.patience import Patience
-from clarion_controller import fleet, once
-from clarion_controller.package_bucket import Bucket, BucketInForce
-from clarion_controller.package_folder import CHUNK
-from clarion_controller.package_http import PackageStore
+from clarion_controller.fleet_toml import fleet
+from clarion_controller.package_store import once
+from clarion_controller.package_store.app import PackageStore
+from clarion_controller.package_store.bucket import Bucket, BucketInForce
+from clarion_controller.package_store.folder import CHUNK
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.store import Span, Stored
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable, StoreMisbehaved

@@ -21,10 +21,10 @@ from typing import TypeVar
 
 import structlog
 
-from clarion_controller import fleet
-from clarion_controller.once import Once
-from clarion_controller.package_answer import File, Refusal, headers_of
-from clarion_controller.package_keys import PublishedKeys
+from clarion_controller.fleet_toml import fleet
+from clarion_controller.package_store.answer import File, Refusal, headers_of
+from clarion_controller.package_store.listed import PublishedKeys
+from clarion_controller.package_store.once import Once
 from clarion_controller.stores.choose import store_of
 from clarion_controller.stores.folder import FolderStore
 from clarion_controller.stores.store import Span, Store

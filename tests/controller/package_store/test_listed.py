@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.stores import Cluster, cluster_in
 
-from clarion_controller.package_keys import PublishedKeys
-from clarion_controller.tuf_repository import TufRepository
+from clarion_controller.package_store.listed import PublishedKeys
+from clarion_controller.publishing.tuf_repository import TufRepository
 
 
 @pytest.fixture

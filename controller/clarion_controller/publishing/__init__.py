@@ -1,0 +1,1 @@
+"""The TUF repository: how what was published is said, signed and written."""
