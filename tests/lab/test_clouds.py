@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,7 @@ from .cluster import AGENT, ENVIRONMENT, Cluster, Truth, host_status
 from .lab import Lab
 from .server import Server
 from .shop import UNIT, quick_shop
+from .until import until
 
 pytest.importorskip("googleapiclient", reason="the clouds' doubles are not installed; run 'make clouds'")
 
@@ -114,19 +114,6 @@ class Fleet:
     def say(self) -> str:
         """Return what `clarion hosts` tells people."""
         return " ".join(self.cluster.must("hosts", "-e", ENVIRONMENT).split())
-
-
-def until(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something holds.
-
-    Raises:
-        TimeoutError: it does not.
-    """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s until {what}")
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,7 @@ from typing import Annotated, Any
 
 from litestar import Litestar, Request, get, post
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from sqlalchemy.exc import OperationalError
 
 from clarion_controller.api import build_routes
 from clarion_controller.api.answers import (
@@ -20,14 +18,13 @@ from clarion_controller.api.answers import (
     StreamAnswer,
 )
 from clarion_controller.api.desk import Asked, Desk, TheDesk, environments_of
-from clarion_controller.api.errors import answer_clarion, answer_database, answer_fault, answer_http
+from clarion_controller.api.errors import ANSWERED
 from clarion_controller.api.fleet_routes import ROUTES
 from clarion_controller.api.nightly_routes import NIGHTLY
 from clarion_controller.api.orders import abort, pause, resume
 from clarion_controller.fleet_toml.fleet import unknown
 from clarion_controller.state.rollout_state import RolloutState
 from clarion_controller.streams import document_in
-from clarion_protocol.errors import ClarionError
 from clarion_protocol.words import stream_of
 
 MAX_BODY = 1 << 20
@@ -122,12 +119,7 @@ def create_app(desk: Desk) -> Litestar:
     return Litestar(
         [*ROUTES, *build_routes.ROUTES, *NIGHTLY, plan, order, deployments, deployment, give_order, logs, status],
         dependencies={"desk": Provide(the_desk)},
-        exception_handlers={
-            ClarionError: answer_clarion,
-            HTTPException: answer_http,
-            OperationalError: answer_database,
-            Exception: answer_fault,
-        },
+        exception_handlers=ANSWERED,
         openapi_config=None,
         request_max_body_size=MAX_BODY,
         logging_config=None,

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import OperationalError
 
 from clarion_controller.api.answers import ErrorAnswer
@@ -49,3 +50,12 @@ def answer_fault(_: _Request, error: Exception) -> Response[ErrorAnswer]:
     message = f"the controller failed at this ({type(error).__name__}); nothing is known to have changed"
     hint = "Its log has the details: 'journalctl -u clarion-controller'."
     return Response(ErrorAnswer(ClarionError.code, message, hint), status_code=500)
+
+
+ANSWERED: ExceptionHandlersMap = {
+    ClarionError: answer_clarion,
+    HTTPException: answer_http,
+    OperationalError: answer_database,
+    Exception: answer_fault,
+}
+"""What each kind of failure is answered with, as Litestar takes it."""

@@ -27,11 +27,9 @@ import msgspec
 import structlog
 from litestar import Litestar, Request, Response, post, put
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import HTTPException
 from litestar.params import FromPath, JSONBody, QueryParameter
-from sqlalchemy.exc import OperationalError
 
-from clarion_controller.api.errors import answer_clarion, answer_database, answer_fault, answer_http
+from clarion_controller.api.errors import ANSWERED
 from clarion_controller.builds import log_file
 from clarion_controller.builds.build import Build, BuildStatus, Finished, Job, write_job
 from clarion_controller.builds.builds import HANDED_MANIFEST, HANDED_PACKAGE, Builds
@@ -126,12 +124,7 @@ def create_builder_app(builds: Builds) -> Litestar:
     return Litestar(
         [take, log, package, manifest, finished, given_back],
         dependencies={"builds": Provide(the_builds)},
-        exception_handlers={
-            ClarionError: answer_clarion,
-            HTTPException: answer_http,
-            OperationalError: answer_database,
-            Exception: answer_fault,
-        },
+        exception_handlers=ANSWERED,
         openapi_config=None,
         request_max_body_size=MAX_BODY,
         logging_config=None,
