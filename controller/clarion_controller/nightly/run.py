@@ -5,7 +5,7 @@
  3. ask        production's controller what is in force; nothing else is asked      evening.py
  4. rebuild    every app from its source, with today's upstream, and compare        rebuild.py
  5. rehearse   every environment on fresh servers, with checks between them         rehearse.py
- 6. tidy       take everything of tonight away                                      work_folder.py
+ 6. tidy       take everything of tonight away, and sweep wherever a server may be  work_folder.py, sweep.py
  7. since      look up since which night each is broken                             history.py
  8. write      the report, before anybody is told of it                             settle.py
  9. tell       the controller, which tells people                                   settle.py
@@ -29,7 +29,7 @@ from clarion_controller.nightly.report import Check, Report, Result
 from clarion_controller.nightly.row import Step, steps
 from clarion_controller.nightly.settle import Ended, settle
 from clarion_controller.nightly.sweep import NAME as SWEEP
-from clarion_controller.nightly.sweep import sweep
+from clarion_controller.nightly.sweep import Sweeping
 from clarion_controller.nightly.work_folder import work_folder
 from clarion_protocol.errors import ClarionError
 
@@ -48,12 +48,13 @@ def run_night(evening: Evening) -> Ended:
 
 def _night(evening: Evening) -> Ended:
     clock, earlier = time.monotonic(), list(evening.reports.readable())
-    sweeping = Step((SWEEP,), "", lambda: [sweep(evening)])
-    checks = list(sweeping.run())
+    sweeping = Sweeping(evening)
+    sweep = Step((SWEEP,), "", lambda: [sweeping.sweep()])
+    checks = list(sweep.run())
     with work_folder(evening.cluster) as work:
         failure = _walk(evening, work, earlier, checks)
-    if failure:
-        sweeping.run()  # what a step made just as it was interrupted
+    if failure or work.exists() or sweeping.is_needed_again():  # as a step was interrupted, or could not take it away
+        checks[:1] = sweep.run()
     night = date_of(evening.began)
     checks = list(since([bounded(check) for check in checks], earlier, night))
     ended = evening.began + time.monotonic() - clock

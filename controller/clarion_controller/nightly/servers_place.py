@@ -1,5 +1,7 @@
 """Where fresh servers are made, and where the rehearsal's controller runs so that they reach it.
 
+Before anything is made in a cloud, it is on this disk that this night makes it there: no sweep takes away what is not.
+
 Containers have a network of their own on this machine, without a way out: the controller runs inside it. Servers in a
 cloud come to this machine, at `[nightly] address` and the four ports from `port` on.
 """
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from clarion_controller.fleet_toml.roles import Role
+from clarion_controller.nightly.ledger import Ledger
 from clarion_controller.nightly.night import Night
+from clarion_controller.nightly.places import in_clouds, roles_of
 from clarion_controller.nightly.rehearsal_cluster import Address
 from clarion_controller.provisioners.choose import nspawn_of, provisioner_of
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
@@ -93,6 +97,7 @@ def place_for(night: Night, environment: str) -> Iterator[Place]:
 
     Raises:
         BadConfig: its roles cannot be in one rehearsal, or nobody says where clouds reach this machine.
+        HostError, NoSpace: this disk does not take what has to be on it before servers are made in a cloud.
     """
     roles = night.fleet.in_environment(environment).roles
     kinds = {night.fleet.role[name].provisioner for name in roles}
@@ -107,4 +112,5 @@ def place_for(night: Night, environment: str) -> Iterator[Place]:
     elif not night.fleet.nightly.address:
         raise BadConfig("servers in a cloud cannot find this machine", hint="Set address below [nightly].")
     else:
+        Ledger(night.home).begin(night, in_clouds(roles_of(night.fleet)))
         yield Clouds(night)

@@ -1,51 +1,72 @@
-"""Take away what a night that died has left: folders, containers, servers in clouds. What stays is paid for."""
+"""Take away what nights that died have left: folders, containers, servers in clouds. What stays is paid for.
+
+It is done before a night, and after it if something may be left. Only who holds the lock of nights may ask.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from clarion_controller.fleet_toml.roles import Role
+from clarion_controller.cli.show import count
 from clarion_controller.nightly.evening import Evening
+from clarion_controller.nightly.ledger import Ledger
+from clarion_controller.nightly.places import roles_of
 from clarion_controller.nightly.report import Check, Result
+from clarion_controller.nightly.sweep_clouds import sweep_clouds
+from clarion_controller.nightly.swept import Swept
 from clarion_controller.nightly.work_folder import sweep_folders
-from clarion_controller.provisioners.choose import provisioner_of
+from clarion_controller.provisioners.choose import nspawn_of
 from clarion_protocol.errors import ClarionError
 
 NAME = "sweep"
 
 
-def sweep(evening: Evening) -> Check:
-    """Return what was taken away; broken if something could not be. Only who holds the lock of nights may ask."""
-    began, troubles = time.monotonic(), list[str]()
-    gone = sweep_folders(evening.cluster)
-    for role in _roles(evening) if evening.wishes.servers else ():
-        gone += _swept(evening, role, troubles)
-    for each in gone:
-        evening.log(f"taken away, left by a night that died: {each}")
-    reason = f"took away what a night that died had left ({len(gone)})" if gone else "nothing was left"
-    return Check(
-        name=NAME,
-        result=Result.BROKEN if troubles else Result.WORKS,
-        reason="; ".join(troubles) or reason,
-        findings=tuple(gone),
-        seconds=time.monotonic() - began,
-    )
+@dataclass
+class Sweeping:
+    """The sweeps of one night; `gone` is all that they took away."""
+
+    evening: Evening
+    gone: list[str] = field(default_factory=list)
+
+    def sweep(self) -> Check:
+        """Return what was taken away so far, and what could not be or should be looked at; then it is broken."""
+        began = time.monotonic()
+        swept = self._swept()
+        for each in swept.gone:
+            self.evening.log(f"taken away, left by a night that died: {each}")
+        self.gone += swept.gone
+        return Check(
+            name=NAME,
+            result=Result.BROKEN if swept.troubles or swept.odd else Result.WORKS,
+            reason=_reason(swept, len(self.gone)),
+            findings=(*swept.odd, *swept.alive, *self.gone),
+            seconds=time.monotonic() - began,
+        )
+
+    def is_needed_again(self) -> bool:
+        """Return whether this night, or one before it, may have left something in a cloud."""
+        try:
+            return self.evening.wishes.servers and bool(Ledger(self.evening.home).runs())
+        except ClarionError:
+            return True  # which says why
+
+    def _swept(self) -> Swept:
+        swept = sweep_folders(self.evening.cluster)
+        if self.evening.wishes.servers:
+            if any(role.provisioner == "nspawn" for role in roles_of(self.evening.fleet)):
+                swept += self._containers()
+            swept += sweep_clouds(self.evening)
+        return swept
+
+    def _containers(self) -> Swept:
+        try:
+            return Swept(gone=nspawn_of(self.evening.cluster, "").sweep())
+        except ClarionError as error:
+            return Swept(troubles=[f"nspawn: {error.sentences}"])
 
 
-def _swept(evening: Evening, role: Role, troubles: list[str]) -> list[str]:
-    try:
-        return provisioner_of(role, evening.home, evening.cluster, "").sweep()
-    except ClarionError as error:
-        troubles.append(f"{role.provisioner}: {error.sentences}")
-        return []
-
-
-def _roles(evening: Evening) -> Iterator[Role]:
-    """Yield each role that a night makes servers of, containers once: they all lie in one place."""
-    named = {name for environment in evening.fleet.environment.values() for name in environment.roles}
-    seen: list[Role] = []
-    for role in (evening.fleet.role[name] for name in sorted(named)):
-        if not (role.provisioner == "nspawn" and any(each.provisioner == "nspawn" for each in seen)):
-            seen.append(role)
-            yield role
+def _reason(swept: Swept, gone: int) -> str:
+    odd = f"{count(len(swept.odd), 'thing')} in a cloud to look at: not touched, and perhaps paid for"
+    wrong = [*swept.troubles, *([odd] if swept.odd else [])]
+    return "; ".join(wrong) or (f"took away what a night that died had left ({gone})" if gone else "nothing was left")

@@ -3,21 +3,22 @@
 - What is made says so from its first moment: its tags are part of the request that makes it.
 - Whether an answer came or not, what an attempt has made is found by its tag and terminated if the attempt fails.
 - EC2 forgets for seconds what it has just made: that an instance is not found yet proves nothing.
-- Nothing is terminated unless its tags say that this cluster made it.
+- Nothing is terminated unless its tags say that this cluster made it; what is known by its tags alone, only if the
+  client token that it was made with says the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from clarion_controller.fleet_toml.roles import AwsServer
-from clarion_controller.provisioners.aws_ec2 import Ec2, Patience, state_of, tags_of
+from clarion_controller.provisioners.aws_ec2 import Ec2, Instance, Patience, state_of, tags_of, token_of
 from clarion_controller.provisioners.aws_said import is_refusal
 from clarion_controller.provisioners.first_boot import Room, user_data
-from clarion_controller.provisioners.marks import ATTEMPT, CLUSTER, RUN, is_left, is_ours, marked, new_attempt
-from clarion_controller.provisioners.provisioner import Machine, ServerOrder
+from clarion_controller.provisioners.marks import ATTEMPT, CLUSTER, is_ours, marked, new_attempt, run_of, with_mark
+from clarion_controller.provisioners.provisioner import Found, Machine, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
 from clarion_protocol.errors import ClarionError, CloudRefused
 
@@ -27,11 +28,10 @@ CONSOLE = 8_000  # characters
 
 @dataclass(frozen=True)
 class AwsProvisioner:
-    """Makes EC2 instances like `server` for the cluster of that id; runs that are `alive` are not swept."""
+    """Makes EC2 instances like `server` for the cluster of that id."""
 
     server: AwsServer
     cluster: str
-    alive: Collection[str] = frozenset()
     patience: Patience = field(default_factory=Patience)
 
     def create(self, order: ServerOrder) -> Machine:
@@ -45,9 +45,9 @@ class AwsProvisioner:
         """
         attempt = new_attempt()
         request = request_of(self.server, order, marked(self.server.tags, order, self.cluster, attempt))
-        ec2 = self._open()
-        with taken_back(lambda: ec2.terminate(ec2.appeared(ATTEMPT, attempt)), unless=is_refusal):
-            number = ec2.run(request | {"ClientToken": attempt})
+        token, ec2 = with_mark(attempt, order.run), self._open()
+        with taken_back(lambda: ec2.terminate(ec2.appeared(ATTEMPT, attempt, token)), unless=is_refusal):
+            number = ec2.run(request | {"ClientToken": token})
         with taken_back(lambda: ec2.terminate([number])):
             instance = ec2.wait(number, "running", self.patience.run)
         return Machine(order.name, f"aws:{number}", str(instance.get("PrivateIpAddress", "")))
@@ -78,17 +78,28 @@ class AwsProvisioner:
             raise CloudRefused(f"the EC2 instance {number} was not made by this cluster", hint=hint)
         ec2.terminate([number])
 
-    def sweep(self) -> list[str]:
-        """Terminate what nights of this cluster that are not alive have left, and return what that was.
+    def found(self) -> list[Found]:
+        """Return what carries this cluster's mark and a night's, and has not ended.
 
         Raises:
             ClarionError: as for `remove`.
         """
-        ec2 = self._open()
-        tagged = {each["InstanceId"]: tags_of(each) for each in ec2.tagged(CLUSTER, self.cluster)}
-        left = {number: tags for number, tags in tagged.items() if is_left(tags, self.cluster, self.alive)}
-        ec2.terminate(sorted(left))
-        return [f"aws:{number} ({tags.get('Name', '')}) of run {tags[RUN]}" for number, tags in sorted(left.items())]
+        tagged = self._open().tagged(CLUSTER, self.cluster)
+        return [self._found(each) for each in tagged if run_of(tags_of(each), self.cluster)]
+
+    def end(self, found: Found) -> None:
+        """Terminate the instance; nothing happens if it is gone.
+
+        Raises:
+            ClarionError: as for `remove`.
+        """
+        self._open().terminate([found.key])
+
+    def _found(self, instance: Instance) -> Found:
+        number, tags = str(instance["InstanceId"]), tags_of(instance)
+        machine = Machine(tags.get("Name", ""), f"aws:{number}")
+        run, how = run_of(tags, self.cluster), removal(self.server, machine)
+        return Found(machine.instance, machine.name, run, token_of(instance), number, how)
 
     def _open(self) -> Ec2:
         return Ec2.open(self.server, self.patience)

@@ -71,12 +71,18 @@ class Ec2:
                 for reservation in page["Reservations"]:
                     yield from reservation["Instances"]
 
-    def appeared(self, key: str, value: str) -> list[str]:
-        """Return the ids of instances with this tag, waited for while EC2 may not show them yet."""
+    def appeared(self, key: str, value: str, token: str) -> list[str]:
+        """Return the ids of instances with this tag and token, waited for while EC2 may not show them yet."""
         until = time.monotonic() + self.patience.show
-        while not (found := [each["InstanceId"] for each in self.tagged(key, value)]) and time.monotonic() < until:
+        while not (found := list(self._made_with(token, key, value))) and time.monotonic() < until:
             time.sleep(self.patience.pause)
         return found
+
+    def _made_with(self, token: str, key: str, value: str) -> Iterator[str]:
+        """Yield the ids of the instances with this tag that were made with this token, which no tag can feign."""
+        for each in self.tagged(key, value):
+            if token_of(each) == token:
+                yield each["InstanceId"]
 
     def wait(self, number: str, wanted: str, seconds: float) -> Instance:
         """Return the instance once it is in the state that is wanted.
@@ -166,3 +172,8 @@ def state_of(instance: Instance) -> str:
 def tags_of(instance: Instance) -> dict[str, str]:
     """Return the tags of an instance."""
     return {tag["Key"]: tag.get("Value", "") for tag in instance.get("Tags", ())}
+
+
+def token_of(instance: Instance) -> str:
+    """Return the client token with which an instance was made, as it says for as long as it lives."""
+    return str(instance.get("ClientToken", ""))

@@ -3,7 +3,8 @@
 - Both carry their marks from their first moment: tags are part of the request that makes them.
 - To put a resource of a name that is taken would change it. So a machine's name is asked for first, and put only if
   there is none; the interface has the attempt in its name.
-- Nothing is deleted unless its tags say that this cluster made it.
+- Nothing is deleted unless its tags say that this cluster made it; what is known by its tags alone, only if the name
+  that it was made with says the same.
 
 This was built against Azure's documentation, without an account.
 """
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +25,13 @@ from clarion_controller.provisioners.azure_console import serial_log
 from clarion_controller.provisioners.first_boot import Room, user_data
 from clarion_controller.provisioners.marks import (
     ATTEMPT,
-    RUN,
-    is_left,
     is_ours,
     marked,
     name_in_cloud,
     new_attempt,
+    run_of,
 )
-from clarion_controller.provisioners.provisioner import Machine, ServerOrder
+from clarion_controller.provisioners.provisioner import Found, Machine, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefused
 
@@ -43,11 +44,10 @@ _ADMIN = "clarion"
 
 @dataclass(frozen=True)
 class AzureProvisioner:
-    """Makes Azure VMs like `server` for the cluster of that id; runs that are `alive` are not swept."""
+    """Makes Azure VMs like `server` for the cluster of that id."""
 
     server: AzureServer
     cluster: str
-    alive: Collection[str] = frozenset()
     patience: Patience = field(default_factory=Patience)
 
     def create(self, order: ServerOrder) -> Machine:
@@ -103,22 +103,41 @@ class AzureProvisioner:
                 raise CloudRefused(f"the VM {found['name']} was not made by this cluster", hint=hint)
             arm.delete(found["id"], COMPUTE)
 
-    def sweep(self) -> list[str]:
-        """Delete what nights of this cluster that are not alive have left, and return what that was.
+    def found(self) -> list[Found]:
+        """Return what carries this cluster's mark and a night's: VMs, and interfaces that no VM takes along.
 
         Raises:
             ClarionError: as for `remove`.
         """
         with open_arm(self.server, self.patience) as arm:
-            return [*self._swept(arm, self._machine(""), COMPUTE), *self._swept(arm, self._card(""), NETWORK)]
+            machines = list(self._marked(arm, self._machine(""), COMPUTE))
+            cards = [each for each in self._marked(arm, self._card(""), NETWORK) if not _is_taken(each)]
+        return [*map(self._found_machine, machines), *map(self._found_card, cards)]
 
-    def _swept(self, arm: Arm, collection: str, version: str) -> Iterator[str]:
-        """Delete what was left of one kind; of interfaces, those that no VM takes along."""
-        for each in list(arm.listed(collection.rstrip("/"), version)):
-            is_taken = each.get("properties", {}).get("virtualMachine") is not None
-            if is_left(_tags(each), self.cluster, self.alive) and not is_taken:
-                arm.delete(each["id"], version)
-                yield f"azure:{each['name']} of run {_tags(each)[RUN]}"
+    def end(self, found: Found) -> None:
+        """Delete the VM, with its disk and network interface, or the interface; nothing happens if it is gone.
+
+        Raises:
+            ClarionError: as for `remove`.
+        """
+        is_card = "/networkinterfaces/" in found.key.lower()  # in which case Azure writes it is its own affair
+        with open_arm(self.server, self.patience) as arm:
+            arm.delete(found.key, NETWORK if is_card else COMPUTE)
+
+    def _marked(self, arm: Arm, collection: str, version: str) -> Iterator[Json]:
+        for each in arm.listed(collection.rstrip("/"), version):
+            if run_of(_tags(each), self.cluster):
+                yield each
+
+    def _found_machine(self, machine: Json) -> Found:
+        name, number = machine["name"], f"azure:{_number_of(machine)}"
+        how = removal(self.server, Machine(name, number))
+        return Found(number, name, run_of(_tags(machine), self.cluster), made_as=name, key=machine["id"], removal=how)
+
+    def _found_card(self, card: Json) -> Found:
+        name, how = card["name"], f"az network nic delete --ids {shlex.quote(card['id'])}"
+        run = run_of(_tags(card), self.cluster)
+        return Found(f"azure:{name}", name, run, made_as=name, key=card["id"], removal=how)
 
     def _found(self, arm: Arm, machine: Machine) -> Json:
         """Return the VM with this number; nothing if there is none: its name may be another's by now."""
@@ -224,6 +243,10 @@ def _name_of(order: ServerOrder) -> str:
 
 def _number_of(machine: Json) -> str:
     return str(machine.get("properties", {}).get("vmId", "")).lower()
+
+
+def _is_taken(card: Json) -> bool:
+    return card.get("properties", {}).get("virtualMachine") is not None
 
 
 def _tags(resource: Json) -> dict[str, str]:

@@ -20,7 +20,7 @@ def provisioner_of(role: Role, home: Path, cluster: str, run: str) -> Provisione
     """
     if role.provisioner == "nspawn":
         return nspawn_of(cluster, run)
-    if found := in_cloud(role, cluster, {run} if run else ()):
+    if found := in_cloud(role, cluster):
         return found
     raise BadConfig(f"no servers can be made by {role.provisioner}")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.aws import AwsProvisioner
 from clarion_controller.provisioners.aws import removal as aws_removal
@@ -11,20 +9,17 @@ from clarion_controller.provisioners.azure import AzureProvisioner
 from clarion_controller.provisioners.azure import removal as azure_removal
 from clarion_controller.provisioners.gcp import GcpProvisioner
 from clarion_controller.provisioners.gcp import removal as gcp_removal
-from clarion_controller.provisioners.provisioner import Machine, Provisioner
+from clarion_controller.provisioners.provisioner import Cloud, Machine
 
 
-def in_cloud(role: Role, cluster: str, alive: Collection[str] = frozenset()) -> Provisioner | None:
-    """Return what makes servers of this role in its cloud; None if it has none.
-
-    `alive` are the runs whose servers a sweep leaves alone.
-    """
+def in_cloud(role: Role, cluster: str) -> Cloud | None:
+    """Return what makes servers of this role in its cloud; None if it has none."""
     if role.aws:
-        return AwsProvisioner(role.aws, cluster, alive)
+        return AwsProvisioner(role.aws, cluster)
     if role.gcp:
-        return GcpProvisioner(role.gcp, cluster, alive)
+        return GcpProvisioner(role.gcp, cluster)
     if role.azure:
-        return AzureProvisioner(role.azure, cluster, alive)
+        return AzureProvisioner(role.azure, cluster)
     return None
 
 

@@ -3,14 +3,15 @@
 - What is made says so from its first moment: its labels are part of the request that makes it.
 - Names are taken once in a project and zone: one that is taken is never touched, and what an attempt has made is told
   by its label, not by its name.
-- Nothing is deleted unless its labels say that this cluster made it.
+- Nothing is deleted unless its labels say that this cluster made it; what is known by its labels alone, only if the
+  name that it was made with says the same.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +22,13 @@ from clarion_controller.provisioners.gcp_said import is_refusal
 from clarion_controller.provisioners.marks import (
     ATTEMPT,
     CLUSTER,
-    RUN,
-    is_left,
     is_ours,
     marked,
     name_in_cloud,
     new_attempt,
+    run_of,
 )
-from clarion_controller.provisioners.provisioner import Machine, ServerOrder
+from clarion_controller.provisioners.provisioner import Found, Machine, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused
 
@@ -40,11 +40,10 @@ _EVERYTHING = "https://www.googleapis.com/auth/cloud-platform"  # what it may do
 
 @dataclass(frozen=True)
 class GcpProvisioner:
-    """Makes Compute Engine instances like `server` for the cluster of that id; runs that are `alive` are not swept."""
+    """Makes Compute Engine instances like `server` for the cluster of that id."""
 
     server: GcpServer
     cluster: str
-    alive: Collection[str] = frozenset()
     patience: Patience = field(default_factory=Patience)
 
     def create(self, order: ServerOrder) -> Machine:
@@ -91,18 +90,27 @@ class GcpProvisioner:
             raise CloudRefused(f"the instance {found.name} was not made by this cluster", hint=hint)
         compute.delete(number)
 
-    def sweep(self) -> list[str]:
-        """Delete what nights of this cluster that are not alive have left, and return what that was.
+    def found(self) -> list[Found]:
+        """Return what carries this cluster's mark and a night's.
 
         Raises:
             ClarionError: as for `remove`.
         """
-        compute = self._open()
-        found = compute.labelled(CLUSTER, self.cluster)
-        left = [each for each in found if is_left(dict(each.labels), self.cluster, self.alive)]
-        for each in left:
-            compute.delete(str(each.id))
-        return [f"gcp:{each.id} ({each.name}) of run {each.labels[RUN]}" for each in left]
+        labelled = self._open().labelled(CLUSTER, self.cluster)
+        return [self._found(each) for each in labelled if run_of(dict(each.labels), self.cluster)]
+
+    def end(self, found: Found) -> None:
+        """Delete the instance and its disk; nothing happens if it is gone.
+
+        Raises:
+            ClarionError: as for `remove`.
+        """
+        self._open().delete(found.key)
+
+    def _found(self, instance: Any) -> Found:
+        number, name = str(instance.id), str(instance.name)
+        run, how = run_of(dict(instance.labels), self.cluster), removal(self.server, Machine(name, f"gcp:{number}"))
+        return Found(f"gcp:{number}", name, run, made_as=name, key=number, removal=how)
 
     def _take_back(self, compute: Compute, name: str, attempt: str) -> None:
         """Delete what this attempt has made, however far it came, and nothing else that has the name."""

@@ -41,6 +41,25 @@ class Machine:
     address: str = ""
 
 
+@dataclass(frozen=True)
+class Found:
+    """Something in a cloud that carries a cluster's mark, and `run` as that of a night.
+
+    `made_as` is what it was made with; unlike its tags, nobody writes that anew. `key` is how its cloud is asked for
+    it, and `removal` the command with which a person takes it away.
+    """
+
+    instance: str
+    name: str
+    run: str
+    made_as: str
+    key: str
+    removal: str
+
+    def __str__(self) -> str:
+        return f"{self.instance} ({self.name[:64]}) of run {self.run[:64]}"
+
+
 class Provisioner(Protocol):
     """Somewhere servers can be made. All calls block, with time limits of their own, and raise only ClarionErrors."""
 
@@ -61,5 +80,20 @@ class Provisioner(Protocol):
     def remove(self, machine: Machine) -> None:
         """Take a server away, with all that was made for it; nothing happens if it is gone."""
 
-    def sweep(self) -> list[str]:
-        """Take away what nights that crashed have left (never what stays), and return what that was, for people."""
+
+class Cloud(Provisioner, Protocol):
+    """A provisioner whose servers outlive who made them; what of them a sweep ends, `nightly/left.py` decides."""
+
+    def found(self) -> list[Found]:
+        """Return what there is that carries this cluster's mark and a night's; what stays is not among it.
+
+        Raises:
+            CloudRefused, CloudUnavailable, BadConfig: as for `create`.
+        """
+
+    def end(self, found: Found) -> None:
+        """Take that away, and return when it is gone; nothing happens if it is gone already.
+
+        Raises:
+            CloudRefused, CloudUnavailable, BadConfig: as for `create`.
+        """

@@ -19,6 +19,7 @@ from tests.effort import examples
 from clarion_controller.fleet_toml.roles import AwsServer
 from clarion_controller.provisioners.aws import AwsProvisioner
 from clarion_controller.provisioners.aws_ec2 import Patience
+from clarion_controller.provisioners.marks import was_made_for
 from clarion_controller.provisioners.provisioner import Machine
 from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
 
@@ -28,10 +29,10 @@ IMAGE = "ami-12c6146b"
 HASTE = Patience(run=3, end=3, show=0.3, pause=0.05)
 
 
-def provisioner(endpoint: str, *alive: str, **server: Any) -> AwsProvisioner:
+def provisioner(endpoint: str, **server: Any) -> AwsProvisioner:
     """Return what makes servers at `endpoint`."""
     wanted = {"region": REGION, "image": IMAGE, "instance_type": "t3.micro", "endpoint": endpoint, **server}
-    return AwsProvisioner(AwsServer(**wanted), CLUSTER, frozenset(alive), HASTE)
+    return AwsProvisioner(AwsServer(**wanted), CLUSTER, HASTE)
 
 
 def ec2(moto: str) -> Any:
@@ -132,38 +133,32 @@ MARKS = st.fixed_dictionaries(
     {},
     optional={
         "clarion-cluster": st.sampled_from([CLUSTER, OTHER, ""]),
-        "clarion-run": st.sampled_from([NIGHT, "20261121-dead", "20261120-dead", ""]),
+        "clarion-run": st.sampled_from([NIGHT, "20261121-dead", ""]),
         "Name": st.sampled_from(["web-1", "clarion-run"]),
         "clarion": st.just("clarion-run"),
     },
 )
 
 
-EVERYTHING = [
-    {"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "dead", "")
-]
+EVERYTHING = [{"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "")]
 
 
 @pytest.mark.timeout(300)
 @settings(max_examples=examples(6))
-@example(inventory=[*EVERYTHING, {"clarion-cluster": CLUSTER}, {}], living={NIGHT})
-@given(inventory=st.lists(MARKS, min_size=1, max_size=6), living=st.sets(st.just(NIGHT)))
-def test_a_sweep_ends_what_dead_nights_of_this_cluster_left_and_nothing_else(
-    moto_server: str, inventory: list[dict[str, str]], living: set[str]
+@example(inventory=[*EVERYTHING, {"clarion-cluster": CLUSTER}, {}])
+@given(inventory=st.lists(MARKS, min_size=1, max_size=6))
+def test_what_carries_the_mark_of_this_cluster_and_of_a_night_is_found_and_nothing_else(
+    moto_server: str, inventory: list[dict[str, str]]
 ) -> None:
-    """Servers without a run, of other clusters, and of nights that go on outlive every sweep."""
+    """Servers without a run, and of other clusters, are never even looked at."""
     urllib.request.urlopen(f"{moto_server}/moto-api/reset", data=b"", timeout=10).close()
     made = {_started(moto_server, marks): marks for marks in inventory}
-    before = alive(moto_server)
-    said = provisioner(moto_server, *living).sweep()
-    ended = before - alive(moto_server)
-    runs = {number: marks["clarion-run"] for number, marks in made.items() if _is_left(marks, living)}
-    assert ended == set(runs)
-    assert sorted(line.split()[0] for line in said) == sorted(f"aws:{number}" for number in runs)
-
-
-def _is_left(marks: dict[str, str], living: set[str]) -> bool:
-    return marks.get("clarion-cluster") == CLUSTER and marks.get("clarion-run", "") not in {"", *living}
+    found = {each.key: each for each in provisioner(moto_server).found()}
+    ours = {number for number, marks in made.items() if marks.get("clarion-cluster") == CLUSTER}
+    assert found.keys() == {number for number in ours if made[number].get("clarion-run")}
+    for number, each in found.items():
+        assert (each.instance, each.run) == (f"aws:{number}", made[number]["clarion-run"])
+        assert not was_made_for(each.made_as, each.run), "that is only written on it"
 
 
 def _started(moto: str, marks: dict[str, str]) -> str:
@@ -172,14 +167,26 @@ def _started(moto: str, marks: dict[str, str]) -> str:
     return str(answer["Instances"][0]["InstanceId"])
 
 
-def test_a_crash_before_the_id_was_known_is_swept_by_its_tag(moto: str) -> None:
-    """The tags are part of the request that makes a server, so there is no moment without them."""
-    provisioner(moto).create(an_order(run=NIGHT))  # and nobody remembers its id
+def test_a_crash_before_the_id_was_known_leaves_what_can_be_found_and_ended(moto: str) -> None:
+    """Tags and client token are part of the request that makes a server, so there is no moment without them."""
+    made = provisioner(moto).create(an_order(run=NIGHT))  # and nobody remembers its id
     stays = provisioner(moto).create(an_order())
-    [line] = provisioner(moto).sweep()
-    assert f"of run {NIGHT}" in line
-    assert alive(moto) == {stays.instance[4:]}
-    assert provisioner(moto).sweep() == []
+    [found] = provisioner(moto).found()
+    assert (found.instance, found.name, found.run) == (made.instance, "web-9", NIGHT)
+    assert was_made_for(found.made_as, NIGHT)
+    assert found.removal == f"aws ec2 terminate-instances --instance-ids {found.key} --region {REGION}"
+    for _ in range(2):
+        provisioner(moto).end(found)
+        assert alive(moto) == {stays.instance[4:]}
+    assert provisioner(moto).found() == []
+
+
+def test_a_tag_that_is_written_later_makes_no_server_one_of_a_night(moto: str) -> None:
+    """What an instance was made with is not for those to change who may write tags."""
+    stays = provisioner(moto).create(an_order())
+    ec2(moto).create_tags(Resources=[stays.instance[4:]], Tags=[{"Key": "clarion-run", "Value": NIGHT}])
+    [found] = provisioner(moto).found()
+    assert (found.run, was_made_for(found.made_as, NIGHT)) == (NIGHT, False)
 
 
 # With answers that moto does not give
@@ -227,7 +234,7 @@ def test_after_a_refusal_nothing_is_looked_for() -> None:
     assert [question.fields["Action"] for question in cloud.asked] == ["RunInstances"]
 
 
-def test_a_server_whose_answer_was_lost_is_found_by_its_tag_and_ended() -> None:
+def test_a_server_whose_answer_was_lost_is_found_and_ended() -> None:
     """It was made although nobody heard of it, and EC2 shows it only at the second look."""
     with listening(_cloud(run=Answer(b"", 500), states=["", "", "pending", "terminated"])) as cloud:
         with pytest.raises(CloudUnavailable):
@@ -237,6 +244,14 @@ def test_a_server_whose_answer_was_lost_is_found_by_its_tag_and_ended() -> None:
     assert len(tokens) == 1  # attempts after the first cannot make a second server
     assert _values(asked, "RunInstances", "TagSpecification.1.Tag") & tokens
     assert [fields["InstanceId.1"] for fields in asked if fields["Action"] == "TerminateInstances"] == [NUMBER]
+
+
+def test_what_only_carries_the_attempts_tag_is_not_ended_with_it() -> None:
+    """Somebody may have copied the tag while the answer was waited for."""
+    with listening(_cloud(run=Answer(b"", 500), states=["running"], token="another's")) as cloud:
+        with pytest.raises(CloudUnavailable):
+            provisioner(cloud.endpoint).create(an_order())
+        assert "TerminateInstances" not in [question.fields["Action"] for question in cloud.asked]
 
 
 @pytest.mark.parametrize("states", [["pending"], [""]], ids=["it stays pending", "it is never seen"])
@@ -279,9 +294,13 @@ RAN = f"<RunInstancesResponse><instancesSet><item><instanceId>{NUMBER}</instance
 
 
 def _cloud(
-    run: Answer | None = None, states: list[str] | None = None, end: Answer | None = None
+    run: Answer | None = None, states: list[str] | None = None, end: Answer | None = None, token: str = ""
 ) -> Callable[[Question], Answer]:
-    """Answer for one instance that goes through these states, one a look; "" is an empty list."""
+    """Answer for one instance that goes through these states, one a look; "" is an empty list.
+
+    It says that it was made with the token that was asked for, or with `token`.
+    """
+    given = [token]
     looks = iter(states or ["running"])
     last = (states or ["running"])[-1]
     ended: list[bool] = []
@@ -289,19 +308,21 @@ def _cloud(
     def answer(question: Question) -> Answer:
         action = question.fields["Action"]
         if action == "RunInstances":
+            given[0] = token or question.fields["ClientToken"]
             return run or _xml(f"{RAN}</RunInstancesResponse>")
         if action == "TerminateInstances":
             ended.append(True)
             return end or _xml("<TerminateInstancesResponse><instancesSet/></TerminateInstancesResponse>")
         state = next(looks, "terminated" if ended and not end else last)
-        return error("InvalidInstanceID.NotFound") if state == "NotFound" else _xml(_description(state))
+        return error("InvalidInstanceID.NotFound") if state == "NotFound" else _xml(_description(state, given[0]))
 
     return answer
 
 
-def _description(state: str) -> str:
+def _description(state: str, token: str) -> str:
     why = "<stateReason><code>Client.InternalError</code><message>Launch error</message></stateReason>"
-    item = f"<item><instanceId>{NUMBER}</instanceId><instanceState><name>{state}</name></instanceState>{why}</item>"
+    item = f"<item><instanceId>{NUMBER}</instanceId><instanceState><name>{state}</name></instanceState>{why}"
+    item += f"<clientToken>{token}</clientToken></item>"
     there = f"<item><instancesSet>{item}</instancesSet></item>" if state else ""
     return f"<DescribeInstancesResponse><reservationSet>{there}</reservationSet></DescribeInstancesResponse>"
 

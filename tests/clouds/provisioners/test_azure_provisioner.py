@@ -21,6 +21,7 @@ from clarion_controller.fleet_toml.roles import AzureServer
 from clarion_controller.provisioners.azure import AzureProvisioner
 from clarion_controller.provisioners.azure_arm import Patience
 from clarion_controller.provisioners.azure_like import azure_like
+from clarion_controller.provisioners.marks import was_made_for
 from clarion_controller.provisioners.provisioner import Machine
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
 
@@ -47,9 +48,9 @@ def arm() -> Iterator[FakeArm]:
     assert cloud.making.complaints == []
 
 
-def provisioner(arm: FakeArm, *alive: str, **server: Any) -> AzureProvisioner:
+def provisioner(arm: FakeArm, **server: Any) -> AzureProvisioner:
     """Return what makes servers there."""
-    return AzureProvisioner(AzureServer(**{**ROLE, "endpoint": arm.url, **server}), CLUSTER, frozenset(alive), HASTE)
+    return AzureProvisioner(AzureServer(**{**ROLE, "endpoint": arm.url, **server}), CLUSTER, HASTE)
 
 
 def machines(arm: FakeArm) -> list[Json]:
@@ -131,47 +132,58 @@ MARKS = st.fixed_dictionaries(
     {},
     optional={
         "clarion-cluster": st.sampled_from([CLUSTER, OTHER, ""]),
-        "clarion-run": st.sampled_from([NIGHT, "20261121-dead", "20261120-dead", ""]),
+        "clarion-run": st.sampled_from([NIGHT, "20261121-dead", ""]),
         "role": st.just("clarion-run"),
     },
 )
-EVERYTHING = [
-    {"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "dead", "")
-]
+EVERYTHING = [{"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "")]
 KINDS = st.sampled_from(["Compute/virtualMachines", "Network/networkInterfaces"])
 
 
 @settings(max_examples=examples(25))
-@example(inventory=[("Compute/virtualMachines", marks) for marks in EVERYTHING], living={NIGHT})
-@given(inventory=st.lists(st.tuples(KINDS, st.none() | MARKS), max_size=6), living=st.sets(st.just(NIGHT)))
-def test_a_sweep_deletes_what_dead_nights_of_this_cluster_left_and_nothing_else(
-    inventory: list[tuple[str, dict[str, str] | None]], living: set[str]
+@example(inventory=[("Compute/virtualMachines", marks) for marks in EVERYTHING])
+@given(inventory=st.lists(st.tuples(KINDS, st.none() | MARKS), max_size=6))
+def test_what_carries_the_mark_of_this_cluster_and_of_a_night_is_found_and_nothing_else(
+    inventory: list[tuple[str, dict[str, str] | None]],
 ) -> None:
-    """Machines, and interfaces whose machine was never made; all without a run, or of others, outlive every sweep."""
+    """Machines, and interfaces whose machine was never made; what has no run, or is of others, is never looked at."""
     with FakeArm() as arm:
         for number, (kind, tags) in enumerate(inventory):
             id_ = f"{GROUP}/providers/Microsoft.{kind}/x{number}"
             properties: Json = {"networkProfile": {"networkInterfaces": []}} if "Compute" in kind else {}
             arm.making.resources[id_] = {"id": id_, "name": f"x{number}", "tags": tags, "properties": properties}
-        stay = {id_ for id_, each in arm.making.resources.items() if not _is_left(each["tags"] or {}, living)}
-        said = provisioner(arm, *living).sweep()
-        assert arm.making.resources.keys() == stay
-        assert len(said) == len(inventory) - len(stay)
+        tags_of = {id_: each["tags"] or {} for id_, each in arm.making.resources.items()}
+        ours = {id_: tags for id_, tags in tags_of.items() if tags.get("clarion-cluster") == CLUSTER}
+        found = provisioner(arm).found()
+        wanted = {id_: tags["clarion-run"] for id_, tags in ours.items() if tags.get("clarion-run")}
+        assert {each.key: each.run for each in found} == wanted
+        assert not any(was_made_for(each.made_as, each.run) for each in found), "that is only written on it"
+        for each in found:
+            provisioner(arm).end(each)
+        assert arm.making.resources.keys() == tags_of.keys() - wanted.keys()
         assert arm.making.complaints == []
 
 
-def _is_left(tags: dict[str, str], living: set[str]) -> bool:
-    return tags.get("clarion-cluster") == CLUSTER and tags.get("clarion-run", "") not in {"", *living}
-
-
-def test_a_sweep_leaves_the_interface_of_a_machine_that_goes_on_alone(arm: FakeArm) -> None:
+def test_the_interface_of_a_machine_that_goes_on_is_not_found(arm: FakeArm) -> None:
     """Whatever its tags say: Azure would refuse, and the machine takes it along when it goes."""
     provisioner(arm).create(an_order())
     arm.making.of("networkInterfaces")[0]["tags"]["clarion-run"] = NIGHT
-    assert provisioner(arm).sweep() == []
+    assert provisioner(arm).found() == []
 
 
-def test_a_crash_between_interface_and_machine_is_swept(arm: FakeArm) -> None:
+def test_a_crash_before_the_number_was_known_leaves_what_can_be_found_and_deleted(arm: FakeArm) -> None:
+    """Tags and name are part of the request that makes a machine, so there is no moment without them."""
+    made = provisioner(arm).create(an_order(run=NIGHT))
+    [found] = provisioner(arm).found()
+    assert (found.instance, found.run) == (made.instance, NIGHT)
+    assert was_made_for(found.made_as, NIGHT)
+    assert found.removal.endswith(f"--resource-group prod --name {found.name}")
+    for _ in range(2):
+        provisioner(arm).end(found)
+        assert arm.making.resources == {}
+
+
+def test_what_a_crash_between_interface_and_machine_leaves_is_found(arm: FakeArm) -> None:
     """Both carry the run from their first moment."""
     arm.making.refusing["PUT virtualMachines"] = [refusal(403, "AuthorizationFailed")]
     arm.making.refusing["DELETE networkInterfaces"] = [refusal(403, "AuthorizationFailed")]
@@ -179,8 +191,10 @@ def test_a_crash_between_interface_and_machine_is_swept(arm: FakeArm) -> None:
         provisioner(arm).create(an_order(run=NIGHT))
     assert "Microsoft.Network/networkInterfaces/delete" in str(caught.value)
     assert len(arm.making.resources) == 1
-    [line] = provisioner(arm).sweep()
-    assert f"of run {NIGHT}" in line
+    [found] = provisioner(arm).found()
+    assert was_made_for(found.made_as, NIGHT)
+    assert found.removal == f"az network nic delete --ids {found.key}"
+    provisioner(arm).end(found)
     assert arm.making.resources == {}
 
 

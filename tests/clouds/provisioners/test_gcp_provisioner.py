@@ -18,6 +18,7 @@ from clarion_controller.fleet_toml.roles import GcpServer
 from clarion_controller.provisioners.gcp import GcpProvisioner
 from clarion_controller.provisioners.gcp_compute import Patience
 from clarion_controller.provisioners.gcp_like import gcp_like
+from clarion_controller.provisioners.marks import was_made_for
 from clarion_controller.provisioners.provisioner import Machine
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
 
@@ -35,10 +36,10 @@ def gce() -> Iterator[FakeGce]:
     assert cloud.complaints == []
 
 
-def provisioner(gce: FakeGce, *alive: str, **server: Any) -> GcpProvisioner:
+def provisioner(gce: FakeGce, **server: Any) -> GcpProvisioner:
     """Return what makes servers there."""
     wanted = {"project": PROJECT, "zone": ZONE, "image": "web-v7", "machine_type": "e2-small", **server}
-    return GcpProvisioner(GcpServer(**wanted, endpoint=gce.address), CLUSTER, frozenset(alive), HASTE)
+    return GcpProvisioner(GcpServer(**wanted, endpoint=gce.address), CLUSTER, HASTE)
 
 
 def test_a_server_is_made_as_its_role_says(gce: FakeGce) -> None:
@@ -106,36 +107,31 @@ MARKS = st.fixed_dictionaries(
     {},
     optional={
         "clarion-cluster": st.sampled_from([CLUSTER, OTHER, ""]),
-        "clarion-run": st.sampled_from([NIGHT, "20261121-dead", "20261120-dead", ""]),
+        "clarion-run": st.sampled_from([NIGHT, "20261121-dead", ""]),
         "role": st.just("clarion-run"),
     },
 )
 
 
-EVERYTHING = [
-    {"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "dead", "")
-]
+EVERYTHING = [{"clarion-cluster": whose, "clarion-run": run} for whose in (CLUSTER, OTHER) for run in (NIGHT, "")]
 
 
 @settings(max_examples=examples(15))
-@example(inventory=[*EVERYTHING, {"clarion-cluster": CLUSTER}, {}], living={NIGHT})
-@given(inventory=st.lists(MARKS, max_size=6), living=st.sets(st.just(NIGHT)))
-def test_a_sweep_deletes_what_dead_nights_of_this_cluster_left_and_nothing_else(
-    inventory: list[dict[str, str]], living: set[str]
+@example(inventory=[*EVERYTHING, {"clarion-cluster": CLUSTER}, {}])
+@given(inventory=st.lists(MARKS, max_size=6))
+def test_what_carries_the_mark_of_this_cluster_and_of_a_night_is_found_and_nothing_else(
+    inventory: list[dict[str, str]],
 ) -> None:
-    """Servers without a run, of other clusters, and of nights that go on outlive every sweep."""
+    """Servers without a run, and of other clusters, are never even looked at."""
     with fake_gce() as gce:
         for labels in inventory:
             gce.add(labels=labels)
-        stay = [each["id"] for each in gce.instances if not _is_left(each["labels"], living)]
-        said = provisioner(gce, *living).sweep()
-        assert [each["id"] for each in gce.instances] == stay
-        assert len(said) == len(inventory) - len(stay)
+        ours = [each for each in gce.instances if each["labels"].get("clarion-cluster") == CLUSTER]
+        wanted = {each["id"]: each["labels"]["clarion-run"] for each in ours if each["labels"].get("clarion-run")}
+        found = provisioner(gce).found()
+        assert {each.key: each.run for each in found} == wanted
+        assert not any(was_made_for(each.made_as, each.run) for each in found), "that is only written on it"
         assert gce.complaints == []
-
-
-def _is_left(labels: dict[str, str], living: set[str]) -> bool:
-    return labels.get("clarion-cluster") == CLUSTER and labels.get("clarion-run", "") not in {"", *living}
 
 
 REFUSALS: dict[str, tuple[Answer, type[ClarionError], str]] = {
@@ -225,14 +221,17 @@ def test_who_has_the_name_already_is_not_deleted_for_it(gce: FakeGce) -> None:
     assert [each["name"] for each in gce.instances] == ["web-9"]
 
 
-def test_a_crash_before_the_number_was_known_is_swept_by_its_label(gce: FakeGce) -> None:
-    """The labels are part of the request that makes a server, so there is no moment without them."""
-    provisioner(gce).create(an_order(run=NIGHT))  # and nobody remembers its number
+def test_a_crash_before_the_number_was_known_leaves_what_can_be_found_and_deleted(gce: FakeGce) -> None:
+    """Labels and name are part of the request that makes a server, so there is no moment without them."""
+    made = provisioner(gce).create(an_order(run=NIGHT))  # and nobody remembers its number
     provisioner(gce).create(an_order())
-    assert provisioner(gce, NIGHT).sweep() == []
-    [line] = provisioner(gce).sweep()
-    assert f"of run {NIGHT}" in line
-    assert [each["name"] for each in gce.instances] == ["web-9"]
+    [found] = provisioner(gce).found()
+    assert (found.instance, found.run) == (made.instance, NIGHT)
+    assert was_made_for(found.made_as, NIGHT)
+    assert found.removal == f"gcloud compute instances delete {found.name} --project {PROJECT} --zone {ZONE}"
+    for _ in range(2):
+        provisioner(gce).end(found)
+        assert [each["name"] for each in gce.instances] == ["web-9"]
 
 
 def test_a_copy_is_made_of_what_its_model_is_made_of(gce: FakeGce) -> None:
