@@ -22,6 +22,7 @@ from clarion_controller.provisioners.containers.island import Island
 from clarion_controller.provisioners.containers.night_folder import prefix_of, sweep
 from clarion_controller.provisioners.containers.recipe import recipe_of, this_machines_apt
 from clarion_controller.provisioners.containers.rootfs import build
+from clarion_controller.provisioners.containers.users import Users
 from clarion_controller.provisioners.containers.workshop import Workshop
 
 NIGHT = Path(__file__).with_name("night.py")
@@ -140,7 +141,10 @@ def test_killed_while_a_root_file_system_is_built_nothing_goes_on(tmp_path: Path
 
 @pytest.mark.parametrize("phase", ["sleep 2", "--boot", "systemd-journald", "running"])
 def test_killed_while_a_server_is_made_nothing_goes_on(tmp_path: Path, rootfs: Path, phase: str) -> None:
-    """In the setup script with a daemon, while it boots, and when it is up, with a program beside it."""
+    """In the setup script with a daemon, while it boots, and when it is up, with a program beside it.
+
+    A sweep takes what belongs to the server's own users, too.
+    """
     place = tmp_path / "place"
     with night(place, rootfs) as process:
         if phase == "running":
@@ -150,6 +154,7 @@ def test_killed_while_a_server_is_made_nothing_goes_on(tmp_path: Path, rootfs: P
             until(lambda: is_running(place, phase))
         process.kill()
         process.wait()
+        assert (place / "acme-night/1/disk/srv/closed").stat().st_uid == Users().first
         assert_nothing_is_left(place)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from clarion_controller.fleet_toml.roles import Role
-from clarion_controller.provisioners.containers import staying
+from clarion_controller.provisioners.containers import requirements, staying
 from clarion_controller.provisioners.containers.cgroups import Groups
 from clarion_controller.provisioners.containers.container import Container
 from clarion_controller.provisioners.containers.furnish import furnish
@@ -27,6 +27,7 @@ from clarion_controller.provisioners.containers.night_folder import prefix_of
 from clarion_controller.provisioners.containers.recipe import Apt, Recipe, this_machines_apt
 from clarion_controller.provisioners.containers.rootfs import RootFileSystems, build
 from clarion_controller.provisioners.containers.staying import Here
+from clarion_controller.provisioners.containers.users import Users, users_of
 from clarion_controller.provisioners.containers.workshop import Limits, Step, Workshop
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import FirstBoot, Machine, ServerOrder
@@ -44,6 +45,19 @@ echo "once, by $(id -un), in $PWD" >> /srv/setup
 getent hosts localhost
 ip -brief address show eth0 > /srv/network || true
 test ! -e /run/systemd/system
+"""
+# Root of a server tries what only this machine's root may, while it is made; what it says comes into the report.
+MISCHIEF = """\
+#!/bin/sh
+cat /srv/secret && exit 7
+chown 5 /srv/secret && exit 8
+mknod /srv/disk b 8 0 && exit 9
+set -e
+cat /proc/self/uid_map > /srv/users
+install -m 0700 -d /srv/closed /srv/closed/deep
+printf '[Service]\\nExecStart=echo words of a unit\\n[Install]\\nWantedBy=multi-user.target\\n' \\
+    > /etc/systemd/system/clarion-probe.service
+systemctl enable clarion-probe
 """
 LISTEN = """\
 import socket, sys
@@ -77,10 +91,13 @@ class Night:
 
     def on(self, machine: Machine, *argv: str) -> str:
         """Run a command on a server, and return what it printed, whichever way."""
-        server = self.provisioner._made[machine.name]
-        assert isinstance(server, Container)
-        done = server._run(*argv)
+        done = server_of(self, machine)._run(*argv)
         return (done.stdout + done.stderr).strip()
+
+    def root_file_system(self) -> Path:
+        """Return what its servers lie on."""
+        whole, site, _ = self.provisioner._begin()
+        return whole.rootfs.of(None, site.workshop)[0]
 
     def left(self) -> set[str]:
         """Return what of servers is there on this machine: folders with disks, control groups, and nothing else."""
@@ -131,6 +148,61 @@ def test_two_servers_are_made_from_nothing_at_once(night: Night) -> None:
     assert night.on(db, "systemctl", "is-system-running") == "running"
     nspawn.close()
     assert night.left() == set()
+
+
+def test_root_of_a_server_is_nobody_on_this_machine(night: Night) -> None:
+    """Neither its setup script nor what runs on it reads what is root's; its files and processes are no one's here."""
+    secret = night.root_file_system() / "srv" / "secret"
+    secret.write_text("for this machine's root")
+    secret.chmod(0o600)
+    machine = night.provisioner.create(night.order("web", MISCHIEF, agent=""))
+    secret.unlink()
+
+    first = Users().first
+    made = max(night.place.glob("acme-night/[0-9]*/disk/srv/closed/deep"))
+    assert made.stat().st_uid == first
+    assert (made.parents[1] / "users").read_text().split() == ["0", str(first), "65536"]
+    leader = server_of(night, machine)._leader
+    assert Path(f"/proc/{leader}/uid_map").read_text().split() == ["0", str(first), "65536"]
+    assert Path(f"/proc/{leader}").stat().st_uid == first
+    assert "Permission denied" in night.on(machine, "cat", "/srv/secret")
+    assert night.on(machine, "id", "-u") == "0"
+
+    # What is its own it may do: a port below 1024, its cable, a unit with walls.
+    assert night.on(machine, "python3", "-c", "import socket; socket.create_server(('', 80))") == ""
+    assert night.on(machine, "ip", "link", "set", "eth0", "mtu", "1400") == ""
+    walls = ["--property=DynamicUser=yes", "--property=ProtectSystem=strict", "--property=PrivateNetwork=yes"]
+    assert (
+        night.on(machine, "systemd-run", "--quiet", "--pipe", "--wait", *walls, "cat", "/proc/net/route").count("\n")
+        == 0
+    )
+    assert night.on(machine, "systemctl", "is-system-running") == "running"
+    night.provisioner.remove(machine)
+    assert night.left() == set()
+
+
+def server_of(night: Night, machine: Machine) -> Container:
+    """Return the container behind a machine."""
+    server = night.provisioner._made[machine.name]
+    assert isinstance(server, Container)
+    return server
+
+
+def test_a_link_to_this_machines_journal_shows_nothing_of_it(night: Night, tmp_path: Path) -> None:
+    """A server's own journal comes into its console; what only this machine's root may read never does."""
+    machine = night.provisioner.create(night.order("web", MISCHIEF, agent=""))
+    until(lambda: "words of a unit" in night.provisioner.console(machine))
+    precious = tmp_path / "journal"
+    shutil.copytree(max(night.place.glob("acme-night/[0-9]*/disk/var/log/journal")), precious)
+    for path in (precious, *precious.rglob("*")):
+        os.chown(path, 0, 0)
+    night.provisioner.remove(machine)
+
+    linked = f"#!/bin/sh\nmkdir -p {precious}\nrm -rf /var/log/journal\nln -s {precious} /var/log/journal\n"
+    curious = night.provisioner.create(night.order("web", linked, agent=""))
+    assert "multi-user.target" in night.provisioner.console(curious)
+    assert "words of a unit" not in night.provisioner.console(curious)
+    night.provisioner.remove(curious)
 
 
 def test_a_program_of_this_machine_serves_the_servers(night: Night, tmp_path: Path) -> None:
@@ -317,18 +389,32 @@ def _serve_once(nspawn: NspawnProvisioner) -> bytes:
     return said.strip()
 
 
+def test_a_kernel_that_gives_no_users_is_said_before_anything_is_made() -> None:
+    """In a namespace whose root has forbidden more of them, as a machine's root may; the hint names the setting."""
+    refuse = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    ask = f"from {requirements.__name__} import _demand_users; _demand_users()"
+    command = ["unshare", "--user", "--map-root-user", "sh", "-ec", refuse, "sh", sys.executable, "-c", ask]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert "this kernel gives none: unshare: unshare failed: No space left on device" in done.stderr
+    assert "sysctl user.max_user_namespaces" in done.stderr
+
+
 # -- a server that stays ----------------------------------------------------------------------------------------------
 
 
 def test_a_server_that_stays_is_booted_by_systemd(lab: Lab, tmp_path: Path) -> None:
-    """It is built where only root may look, comes whole, and systemd boots it, now and with its machine."""
+    """It is built where only root may look, comes whole, and systemd boots it, now and with its machine.
+
+    Its root is nobody there, and what it logs can be read there.
+    """
     disk = tmp_path / "disk"
     here = Here(disk / "var/lib/machines", disk / "etc/systemd/nspawn", tmp_path)
     here.machines.mkdir(mode=0o700, parents=True)
     here.settings.parent.mkdir(parents=True)
-    setup = "#!/bin/sh\necho made > /srv/setup\n"
+    setup = MISCHIEF + "echo made > /srv/setup\n"
     order = ServerOrder("web-9", Role(), FirstBoot("clarion1.nonsense", setup=setup))
-    assert set(staying._build(staying.Staying("web-9", here), order, here, Limits())) == {"rootfs", "setup"}
+    server = staying.Staying("web-9", here)
+    assert set(staying._build(server, order, here, Limits())) == {"rootfs", "setup"}
     assert list(here.aside.iterdir()) == []
 
     host = lab.prepare("host", [_containers_of_this_machine(tmp_path / "layer")], disk)
@@ -339,7 +425,12 @@ def test_a_server_that_stays_is_booted_by_systemd(lab: Lab, tmp_path: Path) -> N
     host.boot()
     until(lambda: host.show("systemd-nspawn@web-9", "ActiveState") == "active")
     assert host.show("systemd-nspawn@web-9", "StatusText") == "Container running: Ready."
-    inside = f"--target={host.run('machinectl', 'show', 'web-9', '--property=Leader', '--value').stdout.strip()}"
+    leader = host.run("machinectl", "show", "web-9", "--property=Leader", "--value").stdout.strip()
+    inside = f"--target={leader}"
+    users = users_of("web-9").first
+    assert host.run("cat", f"/proc/{leader}/uid_map").stdout.split() == ["0", str(users), "65536"]
+    assert (here.machines / "web-9/srv/closed/deep").stat().st_uid == users
+    until(lambda: "words of a unit" in server.console())
     assert host.run("nsenter", inside, "--all", "cat", "/etc/hostname", "/srv/setup").stdout == "web-9\nmade\n"
     assert host.run("nsenter", inside, "--all", "ip", "-brief", "address").stdout.count(host.address) == 1
 

@@ -188,7 +188,6 @@ class NspawnProvisioner:
     def _make(self, night: _Night, site: _Site, container: Container, order: ServerOrder) -> None:
         rootfs, waited = night.rootfs.of(order.role.nspawn, site.workshop)
         container.lay(rootfs)
-        container.connect()
         built = furnish(site.workshop, container.site, order, is_apart=True)
         self._parts[order.name] = {"rootfs": waited, **built, "boot": container.boot()}
 

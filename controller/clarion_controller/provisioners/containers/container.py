@@ -12,7 +12,7 @@ from pathlib import Path
 from clarion_agent.printable import printable, printable_tail
 from clarion_controller.provisioners.containers.furnish import Site, hosts_file
 from clarion_controller.provisioners.containers.island import RUN, children, run_briefly
-from clarion_controller.provisioners.containers.network import Network, namespace
+from clarion_controller.provisioners.containers.network import Network, address_of
 from clarion_controller.provisioners.containers.night_folder import remove_tree
 from clarion_controller.provisioners.containers.words import TAIL
 from clarion_controller.provisioners.containers.workshop import Workshop
@@ -22,6 +22,11 @@ _UP = {"running", "degraded"}
 _LOOK_EVERY_S = 0.1
 _ENVIRONMENT = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
 _WRITE_HOSTS = "cat > /etc/hosts"
+# The first process is systemd as soon as the cable is there: what starts at boot finds a network.
+_BOOT = """waits=0
+until grep -q '^eth0' /proc/net/route || [ "$waits" -gt 3000 ]; do waits=$((waits + 1)); sleep 0.02; done
+exec /sbin/init "$@"
+"""
 _UNMOUNT = '! mountpoint -q "$1" || umount "$1"'
 _ENDED_WITHIN_S = 30.0
 
@@ -31,12 +36,13 @@ class Container:
 
     def __init__(self, workshop: Workshop, network: Network, name: str, number: int) -> None:
         self.name = name
-        self.address = ""
+        self.address = address_of(number)
         self._workshop = workshop
         self._network = network
         self._number = number
         self._power: subprocess.Popen[bytes] | None = None
         self._leader = 0
+        self._has_cable = False
 
     @property
     def site(self) -> Site:
@@ -44,18 +50,15 @@ class Container:
         return Site(f"{RUN}/{self._number}/root", self._number, self._files)
 
     def lay(self, rootfs: Path) -> None:
-        """Give it a disk: what it writes lies over `rootfs`, in the night's folder."""
+        """Give it a disk: what it writes lies over `rootfs`, in the night's folder, which its users have too."""
         disk, work = self._files / "disk", self._files / "work"
         self._files.mkdir(mode=0o700)
         disk.mkdir(mode=0o755)
+        os.chown(disk, self._workshop.users.first, self._workshop.users.first)
         work.mkdir()
         self._workshop.island.run("mkdir", "-p", self.site.root)
         options = f"lowerdir={rootfs},upperdir={disk},workdir={work}"
         self._workshop.island.run("mount", "-t", "overlay", "overlay", "-o", options, self.site.root)
-
-    def connect(self) -> None:
-        """Give it a cable and an address."""
-        self.address = self._network.attach(self._number)
 
     def boot(self) -> float:
         """Power on, and return after how many seconds systemd had started everything, or had given up on some of it.
@@ -102,11 +105,12 @@ class Container:
         return self._workshop.folder / f"{self._number}-console.log"
 
     def _journal(self) -> str:
-        # Read from outside: a server that hangs does not answer.
+        # Read from outside, for a server that hangs does not answer; but not what only this machine's root may read.
         options = [f"--directory={self.site.root}/var/log/journal", "--unit=clarion-*", "--lines=60", "--no-pager"]
+        read = self._workshop.users.as_root("journalctl", "--quiet", "--output=short-precise", *options)
         with contextlib.suppress(ProvisionFailed):
-            read = self._workshop.island.command("journalctl", "--quiet", "--output=short-precise", *options)
-            return printable(run_briefly(read).stdout.encode(), TAIL).strip()
+            said = run_briefly(self._workshop.island.command(*read)).stdout
+            return printable(said.encode(), TAIL).strip()
         return ""
 
     def _start(self) -> None:
@@ -121,11 +125,12 @@ class Container:
     def _options(self) -> list[str]:
         return [
             "--quiet",
-            "--boot",
             f"--directory={self.site.root}",
             f"--machine={self.name}",
             f"--hostname={self.name}",
-            f"--network-namespace-path=/run/netns/{namespace(self._number)}",
+            self._workshop.users.option,
+            # Its users' own as well, so its root has its cable, its ports and its firewall.
+            "--private-network",
             # Nothing of this machine's: no machined, no scope unit, no resolver, no time zone, no journal.
             "--register=no",
             "--keep-unit",
@@ -136,12 +141,21 @@ class Container:
             "--console=read-only",
             "--setenv=TERM=dumb",
             "--",
-            "--show-status=yes",
+            *("/bin/sh", "-c", _BOOT, "sh", "--show-status=yes"),
         ]
 
     def _state(self) -> str:
         self._leader = self._leader or self._find_leader()
-        return self._run("systemctl", "is-system-running").stdout.strip() if self._leader else "off"
+        if not self._leader:
+            return "off"
+        self._connect()
+        return self._run("systemctl", "is-system-running").stdout.strip()
+
+    def _connect(self) -> None:
+        ids = _ids(self._leader)
+        if ids and not self._has_cable:
+            self._network.attach(self._number, ids[-2])
+            self._has_cable = True
 
     def _run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         # The leader cannot be another process by now: as long as nspawn lives, its child's number is taken.
@@ -152,7 +166,7 @@ class Container:
         if self._power is None:
             return 0
         grandchildren = (leader for child in children(self._power.pid) for leader in children(child))
-        return next((pid for pid in grandchildren if _is_first_process(pid)), 0)
+        return next((pid for pid in grandchildren if _ids(pid)[-1:] == [1]), 0)
 
     def _switch_off(self) -> None:
         if self._power is None:
@@ -166,10 +180,11 @@ class Container:
         self._power.wait(_ENDED_WITHIN_S)
 
 
-def _is_first_process(pid: int) -> bool:
+def _ids(pid: int) -> list[int]:
+    """Return the ids of a process, from this machine's to that in its innermost namespace; none if it is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    ids = next((line for line in status.splitlines() if line.startswith("NSpid:")), "0").split()
-    return ids[-1] == "1"
+        return []
+    found = next((line for line in status.splitlines() if line.startswith("NSpid:")), "NSpid:")
+    return [int(each) for each in found.split()[1:]]

@@ -1,14 +1,14 @@
 """Make a plain root file system a server that joins at its first boot: agent, configuration, setup script, token.
 
-What runs here runs in a container without an init, as root of that container, with this machine's network. Files are
-written by a shell inside, for a link that some package made there must not lead out.
+What runs here runs in a container without an init, as root of that container, which is nobody on this machine, with
+this machine's network. Files are written from inside, too: no link that some package made there leads out.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +21,13 @@ from clarion_protocol.errors import BadConfig
 BROUGHT = "/run/clarion-setup"
 """Where the folder with what is brought along is found while a step runs."""
 
-_WRITE = """set -e
-umask 077
-mkdir -p -m 0755 "${2%/*}"
-cat > "$2.new"
-chmod "$1" "$2.new"
-mv -T "$2.new" "$2"
+_WRITE = f"""umask 022
+while [ $# -gt 0 ]; do install -D -T -m "$1" "{BROUGHT}/files$2" "$2"; shift 2; done
 """
 # Packages start their services once the server has booted, never on the machine that builds it.
 _POLICY = "/usr/sbin/policy-rc.d"
+# Where the journal's folder exists, the journal is there after the server's end, too.
+_LAST = f"rm -f {_POLICY}\nmkdir -p /var/log/journal\n"
 _TOKEN = "/etc/clarion-agent/join.token"  # noqa: S105 (a path)
 _INSTALL = ("apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confold", "install")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
@@ -43,6 +41,18 @@ class Site:
     number: int
     files: Path
 
+    @property
+    def brought(self) -> Path:
+        """The folder with what is brought along."""
+        return self.files / "brought"
+
+
+@dataclass(frozen=True)
+class _File:
+    path: str
+    text: str
+    mode: int = 0o644
+
 
 def furnish(workshop: Workshop, site: Site, order: ServerOrder, *, is_apart: bool) -> Mapping[str, float]:
     """Make it the server of this order; return seconds by part. `is_apart`: it will have no resolver.
@@ -52,24 +62,19 @@ def furnish(workshop: Workshop, site: Site, order: ServerOrder, *, is_apart: boo
         ProvisionFailed: a step failed; the message says which, and ends with its words.
     """
     boot = order.first_boot
-    brought = _bring(site.files / "brought", boot)
-    _begin(workshop, site, order)
+    _bring(workshop, site.brought, boot)
+    _write(workshop, site, _first_files(order))
     parts = {}
     if boot.agent:
-        parts["agent"] = _run(workshop, site, _agent_step(workshop, site), brought)
+        parts["agent"] = _run(workshop, site, _agent_step(workshop, site))
     if boot.setup:
-        parts["setup"] = _run(workshop, site, _setup_step(workshop, site), brought)
-    _finish(workshop, site, boot, "" if is_apart else _resolver())
+        parts["setup"] = _run(workshop, site, _setup_step(workshop, site))
+    _write(workshop, site, _last_files(boot, "" if is_apart else _resolver()), _LAST)
     return parts
 
 
-def write(workshop: Workshop, site: Site, path: str, text: str, mode: int = 0o644) -> None:
-    """Write a file of a server that is switched off, whole or not at all."""
-    workshop.island.run("chroot", site.root, "sh", "-c", _WRITE, "sh", f"{mode:o}", path, stdin=text)
-
-
-def _bring(folder: Path, boot: FirstBoot) -> Path:
-    folder.mkdir(mode=0o755)
+def _bring(workshop: Workshop, folder: Path, boot: FirstBoot) -> None:
+    folder.mkdir(mode=0o700)
     if boot.agent:
         try:
             shutil.copyfile(boot.agent, folder / "clarion-agent.deb")
@@ -81,14 +86,37 @@ def _bring(folder: Path, boot: FirstBoot) -> Path:
     script = folder / "setup"
     script.write_text(boot.setup, encoding="utf-8")
     script.chmod(0o700)
-    return folder
+    workshop.users.own(folder)
 
 
-def _begin(workshop: Workshop, site: Site, order: ServerOrder) -> None:
-    write(workshop, site, "/etc/hostname", f"{order.name}\n")
-    write(workshop, site, "/etc/hosts", hosts_file({order.name: "127.0.1.1"}))
-    write(workshop, site, _POLICY, "#!/bin/sh\nexit 101\n", 0o755)
-    write(workshop, site, "/etc/clarion-agent/agent.toml", agent_toml(order.first_boot.agent_config))
+def _write(workshop: Workshop, site: Site, files: Sequence[_File], also: str = "") -> None:
+    """Write files of a server that is switched off, each whole or not at all."""
+    folder = site.brought / "files"
+    for file in files:
+        source = folder / file.path.lstrip("/")
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(file.text, encoding="utf-8")
+    workshop.users.own(folder)
+    words = (word for file in files for word in (f"{file.mode:o}", file.path))
+    argv = ("sh", "-ec", _WRITE + also, "sh", *words)
+    _run(workshop, site, Step("writing its files", f"{site.number}/files", argv, workshop.limits.agent))
+
+
+def _first_files(order: ServerOrder) -> Sequence[_File]:
+    return (
+        _File("/etc/hostname", f"{order.name}\n"),
+        _File("/etc/hosts", hosts_file({order.name: "127.0.1.1"})),
+        _File(_POLICY, "#!/bin/sh\nexit 101\n", 0o755),
+        _File("/etc/clarion-agent/agent.toml", agent_toml(order.first_boot.agent_config)),
+    )
+
+
+def _last_files(boot: FirstBoot, resolver: str) -> Sequence[_File]:
+    return (
+        _File("/etc/resolv.conf", resolver),
+        _File("/etc/machine-id", ""),
+        _File(_TOKEN, f"{boot.token}\n", 0o600),
+    )
 
 
 def _agent_step(workshop: Workshop, site: Site) -> Step:
@@ -100,24 +128,15 @@ def _setup_step(workshop: Workshop, site: Site) -> Step:
     return Step("the setup script", f"{site.number}/setup", (f"{BROUGHT}/setup",), workshop.limits.setup)
 
 
-def _run(workshop: Workshop, site: Site, step: Step, brought: Path) -> float:
+def _run(workshop: Workshop, site: Site, step: Step) -> float:
     """Carry out a step inside the server."""
     options = ["--quiet", "--pipe", "--as-pid2", f"--directory={site.root}", f"--machine=server{site.number}"]
     options += ["--register=no", "--keep-unit", "--link-journal=no", "--timezone=off", "--resolv-conf=replace-host"]
-    options += [f"--bind-ro={brought}:{BROUGHT}", "--setenv=DEBIAN_FRONTEND=noninteractive"]
+    options += [workshop.users.option, f"--bind-ro={site.brought}:{BROUGHT}", "--setenv=DEBIAN_FRONTEND=noninteractive"]
     options += [f"--setenv={name}={os.environ[name]}" for name in _PROXIES if name in os.environ]
     workshop.demand_room()
     inside = ("systemd-nspawn", *options, "--", *step.argv)
     return workshop.carry_out(Step(step.name, step.group, inside, step.limit))
-
-
-def _finish(workshop: Workshop, site: Site, boot: FirstBoot, resolver: str) -> None:
-    workshop.island.run("chroot", site.root, "rm", "-f", _POLICY)
-    # Where this folder exists, the journal is there after the server's end, too.
-    workshop.island.run("chroot", site.root, "mkdir", "-p", "/var/log/journal")
-    write(workshop, site, "/etc/resolv.conf", resolver)
-    write(workshop, site, "/etc/machine-id", "")
-    write(workshop, site, _TOKEN, f"{boot.token}\n", 0o600)
 
 
 def _resolver() -> str:

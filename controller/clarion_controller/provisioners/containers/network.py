@@ -20,27 +20,25 @@ class Network:
         self._ip("address", "add", f"{HERE}/16", "dev", _BRIDGE)
         self._ip("link", "set", _BRIDGE, "up")
 
-    def attach(self, number: int) -> str:
-        """Give server `number` (from 1 on) a network namespace and a cable; return its address."""
-        address = f"10.77.{(number + 1) // 256}.{(number + 1) % 256}"
-        space, cable = namespace(number), f"cable{number}"
-        self._ip("netns", "add", space)
+    def attach(self, number: int, process: int) -> None:
+        """Give server `number`, which `process` of the island runs in a network namespace of its own, a cable."""
+        space, cable = f"server{number}", f"cable{number}"
+        self._ip("netns", "attach", space, str(process))
         self._ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", space)
         self._ip("link", "set", cable, "master", _BRIDGE, "up")
-        self._ip("-netns", space, "address", "add", f"{address}/16", "dev", "eth0")
         self._ip("-netns", space, "link", "set", "eth0", "up")
-        self._ip("-netns", space, "link", "set", "lo", "up")
-        return address
+        # Last, for a server that has an address boots.
+        self._ip("-netns", space, "address", "add", f"{address_of(number)}/16", "dev", "eth0")
 
     def detach(self, number: int) -> None:
         """Take the cable of server `number` away, if it has one."""
-        for command in (("link", "delete", f"cable{number}"), ("netns", "delete", namespace(number))):
+        for command in (("link", "delete", f"cable{number}"), ("netns", "delete", f"server{number}")):
             self._island.run("sh", "-c", '"$@" 2>/dev/null || true', "sh", "ip", *command)
 
     def _ip(self, *argv: str) -> None:
         self._island.run("ip", *argv)
 
 
-def namespace(number: int) -> str:
-    """Return what the network namespace of server `number` is called on the island."""
-    return f"server{number}"
+def address_of(number: int) -> str:
+    """Return the address of server `number`, from 1 on."""
+    return f"10.77.{(number + 1) // 256}.{(number + 1) % 256}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 
 from clarion_protocol.errors import BadConfig
 
@@ -22,7 +23,7 @@ def demand_requirements() -> None:
     """Return if servers can be made here.
 
     Raises:
-        BadConfig: not as this user, or something is not installed; the hint says how to install it.
+        BadConfig: not as this user, the kernel refuses, or something is not installed; the hint says what to do.
     """
     if os.geteuid() != 0:
         raise BadConfig("servers in containers are made by root", hint="Run it with sudo, or as a system unit.")
@@ -31,4 +32,14 @@ def demand_requirements() -> None:
         raise BadConfig(
             f"servers in containers need {', '.join(absent)}",
             hint=f"Run: apt-get install --no-install-recommends {' '.join(absent)}",
+        )
+    _demand_users()
+
+
+def _demand_users() -> None:
+    done = subprocess.run(["unshare", "--user", "true"], capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode != 0:
+        raise BadConfig(
+            f"servers in containers need users of their own, and this kernel gives none: {done.stderr.strip()}",
+            hint="See 'sysctl user.max_user_namespaces'; it must not be 0.",
         )

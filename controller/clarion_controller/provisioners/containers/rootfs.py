@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
 
 from clarion_controller.fleet_toml.roles import NspawnServer
+from clarion_controller.provisioners.containers import give
 from clarion_controller.provisioners.containers.recipe import Apt, Recipe, mmdebstrap, recipe_of, sources_list
 from clarion_controller.provisioners.containers.workshop import Step, Workshop
 
@@ -45,7 +47,9 @@ class RootFileSystems:
 
 
 def build(workshop: Workshop, recipe: Recipe, apt: Apt, target: Path) -> float:
-    """Build a recipe's root file system in the new folder `target`; return how many seconds it took.
+    """Build a recipe's root file system in the new folder `target`, and give it to the workshop's users.
+
+    Returns how many seconds it took.
 
     Raises:
         ProvisionFailed: mmdebstrap failed; the message ends with what it said.
@@ -54,4 +58,10 @@ def build(workshop: Workshop, recipe: Recipe, apt: Apt, target: Path) -> float:
     command = tuple(mmdebstrap(recipe, apt, str(target)))
     name = f"mmdebstrap of {recipe.suite} with {', '.join(recipe.packages)}"
     stdin = sources_list(recipe, apt)
-    return workshop.carry_out(Step(name, target.name, command, workshop.limits.rootfs, stdin))
+    built = workshop.carry_out(Step(name, target.name, command, workshop.limits.rootfs, stdin))
+    return built + workshop.carry_out(_giving(workshop, target))
+
+
+def _giving(workshop: Workshop, target: Path) -> Step:
+    command = (sys.executable, "-m", give.__name__, str(workshop.users.first), str(target))
+    return Step("giving it to its users", target.name, command, workshop.limits.rootfs)

@@ -24,6 +24,7 @@ from clarion_controller.provisioners.containers.night_folder import NightFolder,
 from clarion_controller.provisioners.containers.recipe import recipe_of, this_machines_apt
 from clarion_controller.provisioners.containers.requirements import demand_requirements
 from clarion_controller.provisioners.containers.rootfs import build
+from clarion_controller.provisioners.containers.users import users_of
 from clarion_controller.provisioners.containers.words import TAIL
 from clarion_controller.provisioners.containers.workshop import Limits, Workshop
 from clarion_controller.provisioners.provisioner import ServerOrder
@@ -33,11 +34,16 @@ _SETTINGS = """\
 # Written by 'clarion provision'. After a change: systemctl restart systemd-nspawn@{name}
 [Exec]
 Boot=yes
-PrivateUsers=no
+# Its root is nobody on this machine. All in its file system belongs to these users.
+PrivateUsers={users}
 NotifyReady=yes
 
+[Files]
+PrivateUsersOwnership=off
+
 [Network]
-# It has this machine's network. For one of its own: VirtualEthernet=yes, and systemd-networkd on both sides.
+# It has this machine's network, where its root may not listen below port 1024, nor change anything. For one of its
+# own, where it may: VirtualEthernet=yes, and systemd-networkd on both sides.
 Private=no
 VirtualEthernet=no
 """
@@ -63,6 +69,7 @@ class Staying:
 
     def __init__(self, name: str, here: Here) -> None:
         self.name = name
+        self.users = users_of(name)
         self._here = here
         self._root = here.machines / name
         self._settings = here.settings / f"{name}.nspawn"
@@ -93,7 +100,7 @@ class Staying:
         """
         try:
             self._settings.parent.mkdir(mode=0o755, exist_ok=True)
-            write_new_file(self._settings, [_SETTINGS.format(name=self.name).encode()], 0o644)
+            write_new_file(self._settings, [self._said_to_systemd().encode()], 0o644)
             with _or_else(self._settings.unlink):
                 built.rename(self._root)
         except OSError as error:
@@ -115,8 +122,9 @@ class Staying:
     def console(self) -> str:
         """Return the end of what it printed, and of what Clarion's units logged in it."""
         options = ("--no-pager", "--quiet", "--output=short-precise", "--lines=60")
-        ours = ("journalctl", *options, f"--directory={self._root}/var/log/journal", "--unit=clarion-*")
-        said = [_run("journalctl", *options, f"--unit={self._unit}").stdout, _run(*ours).stdout]
+        ours = self.users.as_root("journalctl", *options, "--directory=var/log/journal", "--unit=clarion-*")
+        # From there, for its users may enter what is in the folder of machines, and not the folder itself.
+        said = [_run("journalctl", *options, f"--unit={self._unit}").stdout, _run(*ours, folder=self._root).stdout]
         return "\n".join(filter(None, [printable(each.encode(), TAIL).strip() for each in said]))
 
     def take_away(self) -> None:
@@ -125,6 +133,9 @@ class Staying:
         with contextlib.suppress(FileNotFoundError):
             self._settings.unlink()
         remove_tree(self._root)
+
+    def _said_to_systemd(self) -> str:
+        return _SETTINGS.format(name=self.name, users=self.users.range)
 
 
 def starting(name: str) -> list[tuple[str, ...]]:
@@ -158,7 +169,7 @@ def _build(staying: Staying, order: ServerOrder, here: Here, limits: Limits) -> 
         afterwards.callback(folder.remove)
         afterwards.callback(groups.remove)
         island = afterwards.enter_context(contextlib.closing(Island()))
-        workshop = Workshop(island, folder.path, groups, limits)
+        workshop = Workshop(island, folder.path, groups, limits, staying.users)
         root = folder.path / "root"
         rootfs = build(workshop, recipe_of(order.role.nspawn, apt), apt, root)
         parts = furnish(workshop, Site(str(root), 1, folder.path), order, is_apart=False)
@@ -177,10 +188,16 @@ def _or_else(undo: Callable[[], None]) -> Iterator[None]:
         raise
 
 
-def _run(*argv: str) -> subprocess.CompletedProcess[str]:
+def _run(*argv: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            argv, capture_output=True, text=True, errors="replace", timeout=_STARTED_WITHIN_S, check=False
+            argv,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_STARTED_WITHIN_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(argv, 1, "", str(error))

@@ -16,6 +16,7 @@ from subprocess import PIPE, STDOUT
 
 from clarion_controller.provisioners.containers.cgroups import Groups
 from clarion_controller.provisioners.containers.island import Island
+from clarion_controller.provisioners.containers.users import Users
 from clarion_controller.provisioners.containers.words import Words
 from clarion_protocol.errors import ProvisionFailed
 
@@ -46,12 +47,13 @@ class Step:
 
 @dataclass
 class Workshop:
-    """The island, the folder on the disk and the control groups in which one night's servers are built."""
+    """The island, the folder on the disk and the control groups in which one night's servers are built, as `users`."""
 
     island: Island
     folder: Path
     groups: Groups
     limits: Limits = field(default_factory=Limits)
+    users: Users = field(default_factory=Users)
     given_up: threading.Event = field(default_factory=threading.Event)  # set: every step ends now
 
     def carry_out(self, step: Step) -> float:
