@@ -10,8 +10,10 @@ from pathlib import Path
 from clarion_controller.api.desk import Desk
 from clarion_controller.api.views import Views
 from clarion_controller.builds.after_build import AfterBuild
+from clarion_controller.builds.auto_deploy import AutoDeploy
 from clarion_controller.builds.builds import Builds
 from clarion_controller.builds.run_clarion import Clarion
+from clarion_controller.builds.standing import Order
 from clarion_controller.cluster import Cluster
 from clarion_controller.discover.attempts import Ask
 from clarion_controller.discovery import Discovery
@@ -32,7 +34,7 @@ from clarion_controller.state.roster import Host, Roster
 from clarion_controller.streams import document_in
 from clarion_protocol.words import stream_of
 
-RECENT = 20  # deployments among which that of a build is, if a crash came after it was ordered
+RECENT = 20  # deployments among which that of a build is, if a crash came after it was ordered, or a person's since
 
 
 @contextmanager
@@ -97,8 +99,10 @@ def assembled(cluster: Cluster, inbox: Inbox, ask: Ask) -> Iterator[Desk]:
 def after_build(desk: Desk, api: Path) -> AfterBuild:
     """Return what publishes and deploys green builds, by commands of the controller whose API is at `api`."""
 
-    def is_ordered(environment: str, app: str, reason: str) -> bool:
+    def orders(environment: str, app: str) -> list[Order]:
         recent = desk.log.history(stream_of(environment, app), RECENT)
-        return any(document_in(each.envelope).reason == reason for each in recent)
+        documents = [(each.accepted_at, document_in(each.envelope)) for each in recent]
+        return [Order(at, each.version, each.actor, each.reason) for at, each in documents]
 
-    return AfterBuild(desk.builds, Clarion(desk.cluster.home, api), is_ordered)
+    clarion = Clarion(desk.cluster.home, api)
+    return AfterBuild(desk.builds, clarion, AutoDeploy(desk.builds, clarion, orders))

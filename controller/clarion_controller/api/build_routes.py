@@ -86,9 +86,9 @@ async def start(desk: TheDesk, data: JSONBody[BuildRequest]) -> Build:
 
 @post("/v1/builds/{build_id:str}/cancel", status_code=200)
 async def cancel(desk: TheDesk, build_id: BuildId, actor: FromQuery[str] = "") -> Build:
-    """Cancel a build that waits or runs."""
+    """Cancel a build that waits or runs, or the deployment of one that waits to be deployed."""
     found = await desk.builds.do(lambda: desk.builds.queue.find(build_id))
-    return await desk.builds.change(lambda: desk.builds.queue.cancel(found.id, actor))
+    return await desk.builds.change(lambda: desk.builds.cancel(found.id, actor))
 
 
 ROUTES = [builds, builder, build, log, start, cancel]

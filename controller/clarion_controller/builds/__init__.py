@@ -3,7 +3,8 @@
 In the controller, what may be wrong and what may be slow apart from the event loop:
 
 1. hear       receive.py (raw_body.py, announcements/: a file for each forge)   or by hand: look_up.py
-2. keep       intake.py, build_queue.py (build_rows.py)                         what counts once, what supersedes what
+2. keep       intake.py, build_queue.py (queue_database.py, build_rows.py)      on the disk before it is answered
+              take_on.py, newest_push.py                                        what counts once, what supersedes what
 3. hand out   desk.py                                                           the builder's routes, and all it may do
 
 In `clarion builder`, as another user:
@@ -15,9 +16,10 @@ In `clarion builder`, as another user:
 
 In the controller again:
 
-8. settle     after_build.py (run_clarion.py)                                   check, publish, deploy
-9. tell       record.py                                                         the record; notices and forges follow it
+8. settle     after_build.py (run_clarion.py)                                   check, publish
+9. deploy     auto_deploy.py, standing.py, waiting.py                           at once, or when nothing is in the way
+10. tell      record.py                                                         the record; notices and forges follow it
 
 build.py is one build and the messages about it, builds.py what these parts share, ports.py where they listen, upkeep.py
-what has to be looked after all the time.
+what has to be looked after all the time, give_up.py which builders are not waited for.
 """

@@ -3,25 +3,26 @@
 1. check     the package is of the app and version that the push stands for
 2. publish   `clarion publish`, a child: hashing 450 MB must not hold up a rollout; a commit that was published
              before, from another branch perhaps, stays what it is
-3. deploy    `clarion deploy`, a child, if the repository has `auto_deploy` and the branch is the one
+3. deploy    `clarion deploy`, a child, if the repository has `auto_deploy` and the branch is the one: auto_deploy.py
 4. settle    the build is over, its package leaves the queue's folder
 
-What is not published failed. What is published and cannot be deployed succeeded, and says why it was not.
+What is not published failed. What is published and cannot be deployed succeeded, and says why it was not, or for what
+its deployment waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
-from clarion_controller.builds import log_file
+from clarion_controller.builds.auto_deploy import AutoDeploy
 from clarion_controller.builds.build import Build, BuildStatus, version_of
 from clarion_controller.builds.builds import Builds
 from clarion_controller.builds.run_clarion import Clarion, Outcome
+from clarion_controller.builds.standing import Standing
 from clarion_controller.cluster import Cluster
 from clarion_protocol.errors import BadContent, ClarionError
 from clarion_protocol.manifest_file import read_manifest, reference_to
@@ -36,11 +37,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class AfterBuild:
-    """Publishes and deploys; `is_ordered` tells whether a deployment was ordered in a stream for this reason."""
+    """Publishes, and has what is published deployed."""
 
     builds: Builds
     clarion: Clarion
-    is_ordered: Callable[[str, str, str], bool]
+    auto_deploy: AutoDeploy
     again_after: float = AGAIN_AFTER_S
 
     async def settle_all(self) -> None:
@@ -57,10 +58,10 @@ class AfterBuild:
             await self.builds.do(lambda: check(self.builds, build))
             await self._publish(build)
         except ClarionError as error:
-            await self._end(build, BuildStatus.FAILED, f"not published: {error.message}", "")
+            await self._end(build, BuildStatus.FAILED, Standing(f"not published: {error.message}"))
         else:
-            environment, why_not = await self._deploy(build)
-            await self._end(build, BuildStatus.SUCCEEDED, why_not, environment)
+            standing = await self.auto_deploy.begin(build, partial(self._hear, build))
+            await self._end(build, BuildStatus.SUCCEEDED, standing)
 
     async def _publish(self, build: Build) -> None:
         if await self.builds.do(lambda: is_published(self.builds.cluster, build)):
@@ -75,31 +76,19 @@ class AfterBuild:
         if outcome.code:
             raise BadContent(outcome.complaint)
 
-    async def _deploy(self, build: Build) -> tuple[str, str]:
-        """Return the environment to which a build is being deployed, or "" and perhaps why to none."""
-        repository = self.builds.cluster.fleet.repository.get(build.repository)
-        if not repository or not repository.deploys(build.ref):
-            return "", ""
-        environment, reason = repository.auto_deploy, f"build {build.id[:SHORT]}, pushed to {build.ref}"
-        if self.is_ordered(environment, build.app, reason):
-            return environment, ""
-        order = ("deploy", build.app, build.version, "-e", environment, "--yes", "--no-wait", "--reason", reason)
-        outcome = await self._run(build, *order)
-        return ("", f"not deployed to {environment}: {outcome.complaint}") if outcome.code else (environment, "")
-
     async def _run(self, build: Build, *arguments: str) -> Outcome:
         await self._hear(build, f"$ clarion {' '.join(arguments)}\n".encode())
         return await self.clarion.run(arguments, partial(self._hear, build))
 
     async def _hear(self, build: Build, said: bytes) -> None:
-        await self.builds.do(lambda: log_file.append(self.builds.folder(build), said))
+        await self.builds.do(lambda: self.builds.keep(build, said))
 
-    async def _end(self, build: Build, status: BuildStatus, reason: str, deployed_to: str) -> None:
-        if reason:
-            _log.warning("build.ended", build=build.id, status=status.value, reason=reason)
-            await self.builds.do(lambda: self.builds.note(build, reason))
+    async def _end(self, build: Build, status: BuildStatus, standing: Standing) -> None:
+        if standing.reason:
+            _log.warning("build.ended", build=build.id, status=status.value, reason=standing.reason)
+            await self.builds.do(lambda: self.builds.note(build, standing.reason))
         queue = self.builds.queue
-        await self.builds.change(lambda: queue.publish_ended(build.id, status, reason=reason, deployed_to=deployed_to))
+        await self.builds.change(lambda: queue.publish_ended(build.id, status, **vars(standing)))
         await self.builds.do(lambda: self.builds.drop_package(build))
 
 

@@ -57,7 +57,10 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):
-    """One build; `number` rises with each, `version` is known once it was checked out, times are UTC seconds."""
+    """One build; `number` rises with each, `version` is known once it was checked out, times are UTC seconds.
+
+    One that succeeded and could not be deployed yet waits for the environment `waits_for`.
+    """
 
     id: str
     number: int
@@ -73,6 +76,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     finished_at: float | None = None
     deployed_to: str = ""
+    waits_for: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

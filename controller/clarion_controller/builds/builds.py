@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from clarion_controller.builds import log_file
-from clarion_controller.builds.build import Build
+from clarion_controller.builds.build import Build, BuildStatus
 from clarion_controller.builds.build_queue import BuildQueue
 from clarion_controller.cluster import Cluster
 from clarion_controller.durable_files import PARTIAL, make_folder
+from clarion_controller.fleet_toml.repositories import Repository
+from clarion_protocol.errors import ClarionError
 from clarion_protocol.published import MANIFEST_SUFFIX, PACKAGE_SUFFIX
 
 # A builder hands over under these names; what is looked at and published lies under names that it cannot write to.
@@ -72,7 +74,32 @@ class Builds:
 
     def note(self, build: Build, line: str) -> None:
         """Add a line of ours to a build's log."""
-        log_file.append(self.folder(build), f"{line}\n".encode())
+        self.keep(build, f"{line}\n".encode())
+
+    def keep(self, build: Build, said: bytes) -> None:
+        """Add to a build's log."""
+        log_file.append(self.folder(build), said)
+
+    def cancel(self, id_: str, by: str) -> Build:
+        """Cancel a build, or the deployment that it waits for, which its log says.
+
+        Raises:
+            UnknownName: there is no such build.
+            Blocked: it is too late.
+        """
+        build = self.queue.cancel(id_, by)
+        if build.status is BuildStatus.SUCCEEDED:
+            self.note(build, build.reason)
+        return build
+
+    def give_up_overdue(self) -> list[Build]:
+        """Return the builds that failed now because they run longer than fleet.toml lets them."""
+        try:
+            known = self.cluster.fleet.repository
+        except ClarionError:
+            return []  # somebody is just editing it
+        # What a repository that is gone has built is not taken anyway.
+        return self.queue.give_up_overdue(lambda name: float((known.get(name) or Repository(url="/")).timeout))
 
     def package_of(self, build: Build) -> Path:
         """Return where the accepted package of a build lies."""

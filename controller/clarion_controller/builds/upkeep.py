@@ -1,4 +1,4 @@
-"""What has to be looked after all the time: builders that went silent, the record, old builds, green ones.
+"""What has to be looked after all the time: silent builders and slow ones, the record, old builds, green ones.
 
 Nothing that goes wrong with a build may end a controller that leads rollouts: it is said in the log, and tried again.
 """
@@ -27,6 +27,9 @@ async def look_after(builds: Builds, log: StateLog) -> None:
         for build in await builds.do(builds.queue.give_up_silent):
             _log.warning("build.builder_silent", build=build.id, status=build.status.value)
             builds.wake()
+        for build in await builds.do(builds.give_up_overdue):
+            _log.warning("build.overdue", build=build.id, reason=build.reason)
+            builds.wake()
         await builds.do(builds.drop_ended)
         await builds.do(lambda: tell(builds.queue, log))
         await builds.do(builds.prune)
@@ -38,8 +41,13 @@ async def look_after(builds: Builds, log: StateLog) -> None:
 
 
 async def look_after_green(builds: Builds, after: AfterBuild) -> None:
-    """Publish and deploy what is green."""
-    await _after_each_change(builds, after.settle_all)
+    """Publish and deploy what is green, and what waits to be deployed."""
+
+    async def look() -> None:
+        await after.settle_all()
+        await after.auto_deploy.go_on()
+
+    await _after_each_change(builds, look)
 
 
 async def _after_each_change(builds: Builds, look: Callable[[], Awaitable[None]]) -> None:

@@ -174,9 +174,14 @@ def start(
 
 @app.command()
 def cancel(context: typer.Context, build: Id) -> None:
-    """Cancel a build that waits or runs."""
+    """Cancel a build that waits or runs, or a deployment that waits."""
     found = Controller(place_of(context).api).cancel_build(build, actor())
-    say_sentence(f"Build {short(found.id)} of {found.repository} is cancelled.")
+    if found.status is BuildStatus.CANCELLED:
+        say_sentence(f"Build {short(found.id)} of {found.repository} is cancelled.")
+    else:
+        say_sentence(
+            f"Build {short(found.id)} of {found.repository} stays {found.status.value}, {one_line(found.reason)}."
+        )
 
 
 def _answers(controller: Controller, build: str, *, follow: bool) -> Iterator[BuildLogAnswer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy
@@ -11,9 +12,14 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from clarion_controller.state.database import begin, set_up
 from clarion_protocol.errors import BadConfig
 
+# For each version that there was, the statements that make the next one of it.
+Upgrades = Mapping[int, Sequence[str]]
 
-def open_side_database(path: Path, metadata: MetaData, version: int) -> Engine:
+
+def open_side_database(path: Path, metadata: MetaData, version: int, upgrades: Upgrades | None = None) -> Engine:
     """Return the database at `path` with these tables, made if it is not there; `version` is that of its tables.
+
+    An older one is brought up to date by `upgrades`, step by step and in one transaction.
 
     Raises:
         BadConfig: it cannot be opened, is no database, is damaged, or is of another version.
@@ -24,18 +30,29 @@ def open_side_database(path: Path, metadata: MetaData, version: int) -> Engine:
     try:
         with engine.begin() as connection:
             _demand_soundness(connection)
-            found = _version(connection)
-            if not found:
-                metadata.create_all(connection)
-                connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+            found = _version(connection) or _made(connection, metadata, version)
+            while found < version and upgrades and found in upgrades:
+                for statement in upgrades[found]:
+                    connection.exec_driver_sql(statement)
+                found = _numbered(connection, found + 1)
     except (sqlalchemy.exc.DatabaseError, sqlite3.DatabaseError) as error:
         engine.dispose()
         raise BadConfig(f"{path} cannot be used: {error.args[0]}", hint="Move it away and start again.") from error
-    if found not in (0, version):
+    if found != version:
         engine.dispose()
         raise BadConfig(f"{path} is of version {found}, not {version}", hint="Is it a newer Clarion's? Move it away.")
     path.chmod(0o600)
     return engine
+
+
+def _made(connection: Connection, metadata: MetaData, version: int) -> int:
+    metadata.create_all(connection)
+    return _numbered(connection, version)
+
+
+def _numbered(connection: Connection, version: int) -> int:
+    connection.exec_driver_sql(f"PRAGMA user_version = {version}")
+    return version
 
 
 def _demand_soundness(connection: Connection) -> None:

@@ -13,14 +13,8 @@ import pytest
 from tests.controller.builds.pushing import MAIN, A, B, C, pushed
 
 from clarion_controller.builds.build import BuildStatus, Push
-from clarion_controller.builds.build_queue import (
-    FINISHED,
-    KEPT_BUILDS,
-    MOST_TAKES,
-    SILENT_AFTER_S,
-    STARTED,
-    BuildQueue,
-)
+from clarion_controller.builds.build_queue import FINISHED, KEPT_BUILDS, MOST_TAKES, STARTED, BuildQueue
+from clarion_controller.builds.give_up import SILENT_AFTER_S
 from clarion_protocol.errors import Blocked, UnknownName
 
 TAG = "refs/tags/v1.0"
