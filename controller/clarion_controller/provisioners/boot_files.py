@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clarion_controller.as_owner import as_owner_of
 from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.provisioner import FirstBoot
 from clarion_protocol.errors import BadConfig
@@ -16,13 +17,15 @@ def read_first_boot(role: Role, home: Path, token: str) -> FirstBoot:
         BadConfig: a file that the role names cannot be read.
     """
     agent = role.agent if "://" in role.agent or not role.agent else str(home / role.agent)
-    return FirstBoot(token, agent, _text(home, role.agent_config), _text(home, role.setup))
+    return FirstBoot(token, agent, _text(home, role.agent_config), _text(home, role.setup), home)
 
 
 def _text(home: Path, name: str) -> str:
     try:
-        return (home / name).read_text("utf-8") if name else ""
+        with as_owner_of(home):  # else fleet.toml could have root give its own secrets to a server
+            return (home / name).read_text("utf-8") if name else ""
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
         raise BadConfig(
-            f"{home / name}, which a role names, cannot be read: {error}", hint="Put it there, or correct the role."
+            f"{home / name}, which a role names, cannot be read: {why}", hint="Put it there, or correct the role."
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from clarion_controller.fleet_toml.roles import Role
@@ -13,13 +14,15 @@ from clarion_controller.fleet_toml.roles import Role
 class FirstBoot:
     """What a new server needs to become a host: an agent, its configuration, a script before, and a token to join.
 
-    `agent` is a file (nspawn) or an https:// address (clouds), or empty where the image has it.
+    `agent` is a file (nspawn), which the owner of `home` can read, or an https:// address (clouds), or empty where the
+    image has it.
     """
 
     token: str
     agent: str = ""
     agent_config: str = ""
     setup: str = ""
+    home: Path = Path("/")
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from msgspec import convert
 
 from clarion_controller.fleet_toml.roles import NspawnServer, Role
+from clarion_controller.provisioners.boot_files import read_first_boot
 from clarion_controller.provisioners.choose import provisioner_of
+from clarion_controller.provisioners.containers import furnish
 from clarion_controller.provisioners.containers.furnish import agent_toml, hosts_file
 from clarion_controller.provisioners.containers.night_folder import NightFolder, sweep
 from clarion_controller.provisioners.containers.recipe import Apt, Recipe, mmdebstrap, recipe_of, sources_list
 from clarion_controller.provisioners.containers.requirements import demand_requirements
 from clarion_controller.provisioners.containers.staying import Here, Staying
+from clarion_controller.provisioners.containers.users import Users
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
 from clarion_protocol.errors import BadConfig, Blocked
@@ -74,10 +80,62 @@ def test_a_rolling_release_has_no_updates_beside_it() -> None:
 
 def test_no_word_of_fleet_toml_becomes_an_option_of_mmdebstrap() -> None:
     """A suite that begins with a dash is still the suite, and a package is part of its own option."""
-    command = mmdebstrap(recipe_of(NspawnServer(suite="--hook", packages=("--setup-hook=x",)), APT), APT, "/target")
+    command = mmdebstrap(Recipe("--hook", ("--setup-hook=x",)), APT, "/target")
     assert command[command.index("--") :] == ["--", "--hook", "/target", "-"]
     assert "--include=--setup-hook=x" in command
     assert "--setup-hook=x" not in command
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        NspawnServer(packages=("/var/lib/clarion/mine.deb",)),
+        NspawnServer(packages=("./mine.deb",)),
+        NspawnServer(packages=("nginx,/mine.deb",)),
+        NspawnServer(packages=("~nnginx",)),
+        NspawnServer(packages=("nginx\n",)),
+        NspawnServer(packages=("--setup-hook=x",)),
+        NspawnServer(suite="bookworm main\ndeb [trusted=yes] http://192.0.2.1 mine"),
+        NspawnServer(suite="../mine"),
+        NspawnServer(suite="--hook"),
+    ],
+    ids=["a file", "a file here", "two at once", "a pattern", "a line", "an option", "a source", "a path", "a dash"],
+)
+def test_what_root_installs_comes_from_this_machines_mirrors(server: NspawnServer) -> None:
+    """Its maintainer's scripts run as root of this machine: whoever writes fleet.toml chooses among names only."""
+    with pytest.raises(BadConfig, match="is none that a mirror of Debian has"):
+        recipe_of(server, APT)
+
+
+def test_a_package_may_be_named_with_architecture_and_version() -> None:
+    """As apt takes them."""
+    named = ("g++", "libc6:amd64", "nginx=1.22.1-9+deb12u3", "openssh-server=1:9.2p1-2+deb12u7~x")
+    assert set(named) < set(recipe_of(NspawnServer(packages=named), APT).packages)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that everybody may enter."""
+    with TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("setting", ["setup", "agent_config", "agent"])
+def test_a_role_names_no_file_that_the_homes_owner_cannot_read(open_folder: Path, setting: str) -> None:
+    """A link in the home to what is root's does not put it on a server, where the owner's own script could read it."""
+    secret, home = open_folder / "secret", open_folder / "home"
+    secret.write_text("for root")
+    secret.chmod(0o600)
+    home.mkdir()
+    (home / "file").symlink_to(secret)
+    os.chown(home, 12345, 12345)
+    role = convert({setting: "file"}, Role)
+    with pytest.raises(BadConfig, match=r"cannot be read: .*Permission denied"):
+        furnish._bring(Users(0), open_folder / "first", read_first_boot(role, home, "token"))
+    os.chown(secret, 12345, 12345)
+    furnish._bring(Users(0), open_folder / "second", read_first_boot(role, home, "token"))
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

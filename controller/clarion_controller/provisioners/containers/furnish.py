@@ -14,6 +14,8 @@ from pathlib import Path
 
 import tomli
 
+from clarion_controller.as_owner import as_owner_of
+from clarion_controller.provisioners.containers.users import Users
 from clarion_controller.provisioners.containers.workshop import Step, Workshop
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
 from clarion_protocol.errors import BadConfig
@@ -62,7 +64,7 @@ def furnish(workshop: Workshop, site: Site, order: ServerOrder, *, is_apart: boo
         ProvisionFailed: a step failed; the message says which, and ends with its words.
     """
     boot = order.first_boot
-    _bring(workshop, site.brought, boot)
+    _bring(workshop.users, site.brought, boot)
     _write(workshop, site, _first_files(order))
     parts = {}
     if boot.agent:
@@ -73,11 +75,11 @@ def furnish(workshop: Workshop, site: Site, order: ServerOrder, *, is_apart: boo
     return parts
 
 
-def _bring(workshop: Workshop, folder: Path, boot: FirstBoot) -> None:
+def _bring(users: Users, folder: Path, boot: FirstBoot) -> None:
     folder.mkdir(mode=0o700)
     if boot.agent:
         try:
-            shutil.copyfile(boot.agent, folder / "clarion-agent.deb")
+            _copy(boot, folder / "clarion-agent.deb")
         except OSError as error:
             raise BadConfig(
                 f"the agent's package {boot.agent} cannot be read: {error.strerror}",
@@ -86,7 +88,15 @@ def _bring(workshop: Workshop, folder: Path, boot: FirstBoot) -> None:
     script = folder / "setup"
     script.write_text(boot.setup, encoding="utf-8")
     script.chmod(0o700)
-    workshop.users.own(folder)
+    users.own(folder)
+
+
+def _copy(boot: FirstBoot, target: Path) -> None:
+    with target.open("wb") as copy:
+        with as_owner_of(boot.home):
+            agent = Path(boot.agent).open("rb")  # noqa: SIM115 (closed by the next line)
+        with agent:
+            shutil.copyfileobj(agent, copy)
 
 
 def _write(workshop: Workshop, site: Site, files: Sequence[_File], also: str = "") -> None:

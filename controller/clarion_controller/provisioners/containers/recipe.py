@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ _ALWAYS = ("dbus", "iproute2", "python3", "systemd", "systemd-sysv")
 _SETTINGS = ("Acquire::http", "Acquire::Retries", "Acquire::Check-", "Acquire::ForceIPv")
 _ROLLING = ("sid", "unstable")  # they have no updates beside them
 _ASKED_S = 60
+# What they name is installed by root of this machine: a name in its mirrors, never a file, a pattern or another source.
+_SUITE = re.compile(r"[a-z][a-z0-9.-]*\Z")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+(:[a-z0-9-]+)?(=[a-zA-Z0-9.+~:-]+)?\Z")
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,25 @@ class Apt:
 
 
 def recipe_of(server: NspawnServer | None, apt: Apt) -> Recipe:
-    """Return the recipe of a role's servers."""
+    """Return the recipe of a role's servers.
+
+    Raises:
+        BadConfig: it names something that is no release or no package.
+    """
     server = server or NspawnServer()
-    return Recipe(server.suite or apt.release, tuple(sorted({*_ALWAYS, *server.packages})))
+    recipe = Recipe(server.suite or apt.release, tuple(sorted({*_ALWAYS, *server.packages})))
+    _demand(_SUITE, "suite", recipe.suite)
+    for package in recipe.packages:
+        _demand(_PACKAGE, "packages", package)
+    return recipe
+
+
+def _demand(names: re.Pattern[str], setting: str, name: str) -> None:
+    if not names.match(name):
+        raise BadConfig(
+            f"{setting}: {name!r} is none that a mirror of Debian has",
+            hint="In the role's nspawn, name what 'apt-cache policy NAME' knows; setup can install what else it needs.",
+        )
 
 
 def mmdebstrap(recipe: Recipe, apt: Apt, target: str) -> list[str]:
