@@ -28,12 +28,14 @@ import msgspec
 from clarion_controller.as_owner import as_owner_of
 from clarion_controller.durable_files import disk_trouble, make_folder, sync_folder, write_file
 from clarion_controller.fleet_toml.roles import Role
+from clarion_controller.nightly.history import Reports
 from clarion_controller.nightly.left import GRACE_S, Begun
 from clarion_controller.nightly.night import Night
 from clarion_protocol.errors import BadConfig, ClarionError
 
 MAX_RECORD_BYTES = 2**20
 _RUN = re.compile(r"[0-9a-z][0-9a-z_-]{0,62}\Z")
+_ID = re.compile(r"[0-9a-f-]{32,36}\Z")  # an image that was never booted has "uninitialized"
 _MACHINE_IDS = (Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id"))
 
 
@@ -46,7 +48,7 @@ class Ledger:
     @property
     def folder(self) -> Path:
         """Where they lie."""
-        return self.home / "state" / "nightly" / "runs"
+        return Reports(self.home).folder / "runs"
 
     @property
     def here(self) -> str:
@@ -61,6 +63,7 @@ class Ledger:
         """
         until = night.began + night.fleet.nightly.deadline + GRACE_S
         record = Begun(run=night.run, place=self.here, began=night.began, until=until, roles=tuple(roles))
+        Reports(self.home).make_folder()
         with disk_trouble(self.folder.parent), as_owner_of(self.home):
             make_folder(self.folder, 0o750)
             write_file(self._file(night.run), [msgspec.json.encode(record)], mode=0o640)
@@ -116,6 +119,6 @@ def _machine_id() -> str:
     """Return the id of this machine; where it has none, of this boot of it."""
     for path in _MACHINE_IDS:
         with suppress(OSError, UnicodeDecodeError):
-            if found := path.read_text("ascii").strip():
+            if _ID.match(found := path.read_text("ascii").strip()):
                 return found
     return ""

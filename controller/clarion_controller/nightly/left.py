@@ -4,7 +4,7 @@ Tags prove nothing: whoever may write them can give a night's to a database. So 
 ended
 
 - which is no host of production,
-- which was made with the mark that its tag has; a tag can be written later, that cannot,
+- which was also made with the mark that its tag has: no right to write tags changes that,
 - whose night this home has begun and not yet swept,
 - and whose night surely does not live elsewhere.
 
@@ -87,5 +87,5 @@ def sentence(found: Found, what: Verdict, known: Known) -> str:
         return f"{kept}, was not made for it: that is only written on it. Take the tag away, and find out who wrote it"
     if what is Verdict.UNKNOWN:
         return f"{kept}, which this home has not begun. A copy of it did? Look what it is; to end it: '{found.removal}'"
-    until = time.strftime("%H:%M UTC", time.gmtime(known.begun[found.run].until))
+    until = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(known.begun[found.run].until))
     return f"left alone: {found}, which another machine or home has begun, and which may last until {until}"

@@ -48,7 +48,7 @@ class Machine:
 class Found:
     """Something in a cloud that carries a cluster's mark, and `run` as that of a night.
 
-    `made_as` is what it was made with; unlike its tags, nobody writes that anew. `key` is how its cloud is asked for
+    `made_as` is what it was made with; who may write tags cannot write that. `key` is how its cloud is asked for
     it, and `removal` the command with which a person takes it away.
     """
 

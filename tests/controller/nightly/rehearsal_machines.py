@@ -111,10 +111,6 @@ class Processes:
                 if child.is_running():
                     child.kill()
 
-    def sweep(self) -> list[str]:
-        """Nothing is left here."""
-        return []
-
     def _start(self, server: str, program: str | Path, *arguments: str | Path) -> None:
         command = [str(BIN / program), *map(str, arguments)]
         with (self.folder / server / "log").open("ab") as log:

@@ -47,10 +47,6 @@ class Shelf:
         self.removed.append(machine.name)
         raise CloudUnavailable("the cloud is away")
 
-    def sweep(self) -> list[str]:
-        """Nothing is left."""
-        return []
-
 
 def making(seconds: float, *, has_joined: bool) -> Making:
     """Return how servers are made whose agents are there, or never come."""
