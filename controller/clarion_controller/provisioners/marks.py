@@ -2,9 +2,9 @@
 
 - Everything carries the id of its cluster and of the attempt that made it; what is for one night, the night's run.
 - What has no run stays: no sweep ever touches it, whatever else it carries.
-- Whoever may write tags can give anything any of them. So the run's beginning is also in what a server is made with, and
-  no right to write tags changes: the client token of an EC2 instance, the name elsewhere. Only what has both was made
-  for that night.
+- Whoever may write tags can give anything any of them. So the run's beginning is also in what a server is made with,
+  which no right to write tags changes: the client token of an EC2 instance, the name elsewhere. Only what has both was
+  made for that night.
 """
 
 from __future__ import annotations
