@@ -40,6 +40,9 @@ def run(arguments: Sequence[str]) -> int:
     except ClarionError as error:
         show_error(error.message, error.hint)
         return exit_code_of(error)
+    except PermissionError as error:
+        show_error(f"you may not open {error.filename}", place.AS_ITS_USER)
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

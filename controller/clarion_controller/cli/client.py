@@ -29,6 +29,7 @@ from clarion_controller.api.answers import (
     StreamAnswer,
 )
 from clarion_controller.builds.build import Build
+from clarion_controller.cli.place import AS_ITS_USER
 from clarion_controller.nightly.report import Report
 from clarion_protocol.errors import ClarionError, ControllerUnreachable, UnknownName, all_errors
 from clarion_protocol.words import is_name
@@ -167,10 +168,7 @@ class Controller:
 
     def _unreachable(self, why: str) -> ControllerUnreachable:
         if "Permission denied" in why:
-            return ControllerUnreachable(
-                f"you may not open {self._api}",
-                hint="Run this as the controller's user: 'sudo -u clarion clarion ...'.",
-            )
+            return ControllerUnreachable(f"you may not open {self._api}", hint=AS_ITS_USER)
         return ControllerUnreachable(
             f"no controller answers at {self._api}: {why}",
             hint="Start it with 'clarion serve' or 'systemctl start clarion-controller', or name its --home.",

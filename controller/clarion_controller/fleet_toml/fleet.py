@@ -244,8 +244,12 @@ def load_fleet(path: Path) -> Fleet:
         text = path.read_text(encoding="utf-8")
         if not text.strip():  # some editors empty a file before they write it
             raise BadConfig(f"{path} is empty", hint="Run 'clarion validate' when it is written.")
+    except PermissionError as error:
+        hint = "Run this as the controller's user: 'sudo -u clarion clarion ...'."
+        raise BadConfig(f"you may not read {path}", hint=hint) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path} cannot be read: {error}", hint="Run 'clarion init' to make a cluster.") from error
+        why = getattr(error, "strerror", None) or error
+        raise BadConfig(f"{path} cannot be read: {why}", hint="Run 'clarion init' to make a cluster.") from error
     return parse_fleet(text, str(path))
 
 

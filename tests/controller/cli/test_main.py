@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,3 +80,28 @@ def test_a_reader_that_goes_away_is_no_error_worth_a_traceback(tmp_path: Path) -
     command = f"{sys.executable} -c 'from clarion_controller.cli import main; main()' --help | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True, cwd=tmp_path)
     assert done.stderr == ""
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Within, root opens what anybody may; who is not root stays who that is."""
+    was = os.geteuid()
+    os.seteuid(65534 if was == 0 else was)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+@pytest.mark.parametrize("words", [["builds"], ["notify"], ["nightly", "history"], ["status"]], ids=" ".join)
+def test_whoever_may_not_open_the_home_is_told_as_whom_to_type(
+    home: Path, terminal: Terminal, words: list[str]
+) -> None:
+    """The first thing that a person forgets is sudo."""
+    terminal.type(*words)  # its modules are read as long as they can be
+    home.chmod(0)
+    with _as_nobody():
+        assert terminal.type(*words) != ExitCode.COMMITTED
+    home.chmod(0o700)
+    assert "error: you may not" in terminal.err
+    assert "sudo -u clarion clarion" in terminal.err
