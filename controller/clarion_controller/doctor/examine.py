@@ -1,7 +1,7 @@
 """The doctor's round, in the order in which a deployment would meet each thing; nothing that it does changes a host.
 
-1. home       keys, their files, the metadata's expiry, disk space      home.py
-2. ports      what agents connect to                                    ports.py
+1. home       keys, their files, the metadata's expiry, policies, disk  home.py
+2. ports      what agents connect to, where pushes are announced        ports.py
 3. store      put, read, list, sign an address, delete one small object store.py
 4. notices    secrets of channels and repositories                      notices.py
 5. builder    somebody builds what is pushed                            builder.py
@@ -25,7 +25,7 @@ from clarion_controller.doctor.builder import examine_builder
 from clarion_controller.doctor.fleet import examine_fleet
 from clarion_controller.doctor.home import examine_home
 from clarion_controller.doctor.notices import examine_notices
-from clarion_controller.doctor.ports import examine_ports
+from clarion_controller.doctor.ports import examine_hooks, examine_ports
 from clarion_controller.doctor.sources import examine_sources
 from clarion_controller.doctor.store import examine_store
 from clarion_controller.durable_files import disk_trouble
@@ -56,6 +56,7 @@ async def examine(patient: Patient) -> list[Finding]:
     by_itself = [
         aside("home", lambda: examine_home(cluster)),
         aside("ports", lambda: examine_ports(cluster.at_start)),
+        aside("hooks", lambda: examine_hooks(cluster.fleet, cluster.at_start)),
         aside("store", lambda: examine_store(cluster.fleet.store, cluster.home)),
         aside("notices", lambda: examine_notices(cluster.fleet, cluster.home)),
     ]

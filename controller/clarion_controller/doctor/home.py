@@ -11,16 +11,17 @@ from clarion_controller.api.answers import Finding, Health
 from clarion_controller.cluster import Cluster
 from clarion_controller.key_files import KeyFolder
 from clarion_controller.publishing.tuf_change import TOP_LEVEL, is_expiring, is_old
-from clarion_protocol.errors import BadConfig
+from clarion_protocol.errors import BadConfig, ClarionError
 
 ONLINE = ("signal", "beacon", "snapshot", "timestamp")  # what `clarion serve` signs with
 ROOM = 2 * 2**30  # bytes; less than that is a handful of packages
 
 
 def examine_home(cluster: Cluster) -> Iterator[Finding]:
-    """Yield how keys, metadata and disk are."""
+    """Yield how keys, metadata, policies and disk are."""
     yield from _keys(KeyFolder(cluster.home / "keys"))
     yield from _metadata(cluster)
+    yield from _policies(cluster)
     free = psutil.disk_usage(str(cluster.home)).free
     sentence = f"{free / 1e9:.1f} GB are free in {cluster.home}"
     if free < ROOM:
@@ -63,3 +64,12 @@ def _metadata(cluster: Cluster) -> Iterator[Finding]:
         first = min(roles.values())
         sentence = f"the package metadata is whole and signed; the next part of it expires on {first:%Y-%m-%d}"
         yield Finding(subject="metadata", health=Health.OK, sentence=sentence)
+
+
+def _policies(cluster: Cluster) -> Iterator[Finding]:
+    """Yield each environment in which nothing can be deployed: the controller would not even start again."""
+    for environment in cluster.fleet.environment:
+        try:
+            cluster.policy(environment)
+        except ClarionError as error:  # noqa: PERF203 (each environment for itself)
+            yield Finding(subject="policy", health=Health.FAILED, sentence=error.message, hint=error.hint or "")

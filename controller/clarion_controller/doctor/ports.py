@@ -1,4 +1,4 @@
-"""The ports that agents connect to, tried from here: a firewall on the way is for 'clarion-agent join' to find."""
+"""The ports of agents and forges, tried from here: a firewall on the way is for 'clarion-agent join' to find."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import socket
 from collections.abc import Iterator
 
 from clarion_controller.api.answers import Finding, Health
-from clarion_controller.fleet_toml.fleet import Controller
+from clarion_controller.fleet_toml.fleet import Controller, Fleet
 
 PATIENCE = 3.0  # seconds for one connection
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (where it listens, and how one gets there)
 PORTS = ("signal_port", "report_port", "join_port", "package_port")
 
 
@@ -29,6 +30,17 @@ def examine_ports(at: Controller) -> Iterator[Finding]:
     if not closed:
         listed = ", ".join(str(getattr(at, name)) for name in PORTS)
         yield Finding(subject="ports", health=Health.OK, sentence=f"{at.address} answers on ports {listed}")
+
+
+def examine_hooks(fleet: Fleet, at: Controller) -> Iterator[Finding]:
+    """Yield that pushes are announced to nobody, if a repository has a secret and the port is closed."""
+    if not any(repository.secret for repository in fleet.repository.values()):
+        return
+    address = EVERYWHERE.get(at.hook_bind, at.hook_bind)
+    if trouble := _trouble(address, at.hook_port):
+        sentence = f"no announcement of a push is heard at {address} port {at.hook_port} (hook_port): {trouble}"
+        hint = "It is opened when the controller starts: 'systemctl restart clarion-controller'."
+        yield Finding(subject="hooks", health=Health.WARNING, sentence=sentence, hint=hint)
 
 
 def _trouble(address: str, port: int) -> str:

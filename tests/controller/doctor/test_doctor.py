@@ -19,11 +19,12 @@ from clarion_controller.doctor.builder import examine_builder
 from clarion_controller.doctor.examine import Patient, examine
 from clarion_controller.doctor.fleet import examine_fleet
 from clarion_controller.doctor.home import examine_home
-from clarion_controller.doctor.ports import PORTS, examine_ports
+from clarion_controller.doctor.ports import PORTS, examine_hooks, examine_ports
 from clarion_controller.doctor.sources import examine_sources
 from clarion_controller.doctor.store import examine_store
 from clarion_controller.fleet_toml.fleet import S3, Controller, Fleet, Store
 from clarion_controller.fleet_toml.repositories import Repository
+from clarion_controller.fleet_toml.table import Secret
 from clarion_controller.stores.folder import FolderStore
 from clarion_protocol.documents import Facts
 from clarion_protocol.errors import CloudRefused
@@ -72,6 +73,27 @@ def test_ports_on_which_nobody_listens_are_named(cluster: Cluster) -> None:
     assert {finding.health for finding in findings} == {Health.FAILED}
     assert len(findings) == len(PORTS) - 1
     assert not [each for each in findings if "join_port" in each.sentence]
+
+
+def test_a_port_for_announcements_that_is_closed_is_named() -> None:
+    """If anything is announced there; it is opened when the controller starts."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        at = Controller(hook_port=listening.getsockname()[1], hook_bind="0.0.0.0")
+        announced = Fleet(repository={"shop": Repository(url="/", secret=Secret("file:hook"))})
+        assert list(examine_hooks(announced, at)) == []
+    (found,) = examine_hooks(announced, at)
+    assert found.health is Health.WARNING
+    assert "restart clarion-controller" in found.hint
+    assert list(examine_hooks(Fleet(repository={"shop": Repository(url="/")}), at)) == []
+
+
+def test_an_environment_without_a_policy_is_named(cluster: Cluster) -> None:
+    """Nothing can be deployed there, and the controller would not start again."""
+    with (cluster.home / "fleet.toml").open("a") as fleet:
+        fleet.write("\n[environment.elsewhere]\n")
+    found = worst(list(examine_home(cluster)))
+    assert (found.subject, found.health) == ("policy", Health.FAILED)
+    assert "clarion init --environment elsewhere" in found.hint
 
 
 def test_a_name_that_leads_nowhere_is_named() -> None:
