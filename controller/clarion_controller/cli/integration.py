@@ -89,10 +89,10 @@ def _checked(ground: Ground, wanted: Integration, *, is_quiet: bool) -> Check:
 
 
 def _show(wanted: Integration, check: Check) -> None:
-    console().print(f"{check.result.value:8}", style=_STYLES[check.result], end="")
+    console().print(f"{check.result.value:7}  ", style=_STYLES[check.result], end="")
     say(wanted.name)
     for line in check.findings or filter(None, [check.reason]):
-        say_sentence(one_line(line), indent=8)
+        say_sentence(one_line(line), indent=9)
 
 
 def _listed(members: Sequence[Member]) -> str:

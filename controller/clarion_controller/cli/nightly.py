@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated
 
@@ -10,13 +11,17 @@ import typer
 from clarion_controller.cli import options
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import aligned, note, say, show_error, show_json
+from clarion_controller.cli.show import ENDLESS, console, note, show_error, show_json
 from clarion_controller.cli.verbs import new_program
 from clarion_controller.nightly.history import Reports
-from clarion_controller.nightly.wording import history_line, text_of
+from clarion_controller.nightly.wording import WIDTH, history_lines, text_of
 from clarion_protocol.words import ExitCode
 
 app = new_program()
+
+NARROW = 60  # columns; a terminal that has fewer breaks lines itself
+# At the beginning of a line, or after a night's date; the groups are the colours.
+ENDED = r"^(?:\d{4}-\d\d-\d\d  )?(?:(?P<green>works|good)|(?P<red>broken)|(?P<yellow>skipped)) "
 
 
 class Part(str, Enum):
@@ -55,7 +60,7 @@ def nightly(
     if json:
         show_json(ended.report)
     elif not (quiet and ended.is_good):
-        say(text_of(ended.report))
+        _tell(text_of(ended.report, _width(WIDTH)).splitlines())
     return ExitCode.COMMITTED if ended.is_good else ExitCode.FAILED
 
 
@@ -74,7 +79,7 @@ def report(
     if json:
         show_json(found)
     else:
-        say(text_of(found))
+        _tell(text_of(found, _width(WIDTH)).splitlines())
 
 
 @app.command()
@@ -86,8 +91,24 @@ def history(context: typer.Context, *, json: options.Json = False) -> None:
         return
     if not found:
         note("There was no night yet: 'clarion nightly'.")
-    for line in aligned([history_line(each) for each in found]):
-        say(line)
+    for each in found:
+        _tell(history_lines(each, _width(ENDLESS)))
+
+
+def _width(most: int) -> int:
+    """Return how many columns there are, `most` where nobody looks: in a file, a journal, a mail."""
+    return min(most, max(console().width, NARROW))
+
+
+def _tell(lines: Iterable[str]) -> None:
+    """Write lines, each with how it ended in its colour."""
+    from rich.text import Text  # noqa: PLC0415 (error messages come without rich, and sooner)
+
+    terminal = console()
+    for line in lines:
+        text = Text(line)
+        text.highlight_regex(ENDED)
+        terminal.print(text, soft_wrap=True)
 
 
 def _silent(_line: str) -> None:

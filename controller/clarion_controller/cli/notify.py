@@ -12,7 +12,7 @@ import typer
 
 from clarion_controller.cli import options
 from clarion_controller.cli.place import Place, place_of
-from clarion_controller.cli.show import ago, note, one_line, say, say_sentence, show_json, show_table
+from clarion_controller.cli.show import ago, aligned, note, one_line, say, say_sentence, show_json
 from clarion_controller.cli.verbs import new_program
 from clarion_controller.fleet_toml.channels import Channel
 from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet, unknown
@@ -43,15 +43,16 @@ def notify(context: typer.Context, *, json: options.Json = False) -> None:
 
 
 def _show(standings: Sequence[ChannelStanding], channels: dict[str, Channel]) -> None:
+    """Write a line for each channel, and below it what it gets and why the last attempt failed."""
     now = time.time()
-    rows = [
-        [each.name, each.way, gets(channels.get(each.name)), str(each.pending), ago(each.last_sent, now), _lost(each)]
-        for each in standings
-    ]
-    show_table(["channel", "way", "gets", "pending", "last sent", "given up"], rows)
-    for each in standings:
+    rows = [[each.name, each.way, str(each.pending), ago(each.last_sent, now), _lost(each)] for each in standings]
+    head, *lines = aligned([["channel", "way", "pending", "last sent", "given up"], *rows])
+    say(head)
+    for each, line in zip(standings, lines, strict=True):
+        say(line)
+        say_sentence(f"gets {gets(channels.get(each.name))}", indent=2)
         if each.last_error:
-            say_sentence(f"{each.name}: {one_line(each.last_error)}")
+            say_sentence(one_line(each.last_error), indent=2)
 
 
 def _lost(standing: ChannelStanding) -> str:

@@ -101,17 +101,18 @@ def _wish(name: str, model: HostAnswer, role_name: str | None, place: Place) -> 
 def _described(wish: Wish) -> Iterator[str]:
     server = getattr(wish.role, wish.role.provisioner) or NspawnServer()
     origin = f"[role.{wish.role_name}] of {FILE_NAME}" if wish.role_name else f"copied from {wish.model.name}"
-    rows = [("environment", wish.model.environment), ("like", f"{wish.model.name} ({wish.model.instance})")]
+    instance = f" ({wish.model.instance})" if wish.model.instance else ""
+    rows = [("environment", wish.model.environment), ("like", f"{wish.model.name}{instance}")]
     rows += [("groups", ", ".join(wish.groups) or "none"), ("made of", f"{wish.role.provisioner}, {origin}")]
     rows += [(key, _value(value)) for key in server.__struct_fields__ if (value := getattr(server, key))]
     rows += [("agent", wish.role.agent or "the image has it")]
     yield f"A new server, {wish.name}:"
-    yield from (f"  {one_line(line)}" for line in _lines(rows))
+    yield from (f"  {line}" for line in _lines(rows))
 
 
 def _lines(rows: list[tuple[str, str]]) -> list[str]:
     width = max(len(key) for key, _ in rows)
-    return [f"{key.ljust(width)}  {value}" for key, value in rows]
+    return [f"{key.ljust(width)}  {one_line(value)}" for key, value in rows]
 
 
 def _value(value: object) -> str:

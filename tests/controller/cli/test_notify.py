@@ -114,6 +114,7 @@ def test_everybody_who_is_told_is_listed(home: Path, secrets: Path, terminal: Te
     assert terminal.type("notify") == ExitCode.COMMITTED
     for said in ("everything from warning on in production", "pagerduty", "never", "builds and deployments", "github"):
         assert said in terminal.out
+    assert max(map(len, terminal.out.splitlines())) <= 80  # a channel and a sentence below it, on any terminal
     assert terminal.type("notify", "--json") == ExitCode.COMMITTED
     assert [each["name"] for each in json.loads(terminal.out)] == ["chat", "pager", "forge:shop"]
     assert not (home / "state" / "notices.db").exists()

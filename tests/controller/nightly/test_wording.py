@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clarion_controller.nightly.report import Check, Report, Result
-from clarion_controller.nightly.wording import LOG_LINES, WIDTH, history_line, text_of
+from clarion_controller.nightly.wording import LOG_LINES, WIDTH, history_lines, text_of
 
 BROKEN = Check(
     name="rebuild shop",
@@ -23,8 +23,8 @@ REPORT = Report(
 )
 
 TEXT = """\
-Night of 2026-11-22: 1 broken, 1 works, 1 skipped, in 12 min; it ended before its end: the deadline
-was reached
+Night of 2026-11-22: 1 broken, 1 works, 1 skipped, in 12 min; it ended early: the deadline was
+reached
 
 broken   rebuild shop        greeting 1.0 -> 1.1: the package test: "python3 check.py" failed with
                              exit code 1 (since 2026-11-21)
@@ -54,7 +54,7 @@ def test_a_night_without_checks_says_why() -> None:
     """Nobody said what is in force."""
     report = Report(night="2026-11-22", began=0.0, ended=1.0, failure="no controller answers\n  Start it.")
     assert text_of(report) == (
-        "Night of 2026-11-22: nothing was checked, in 1 s; it ended before its end: no controller answers\nStart it."
+        "Night of 2026-11-22: nothing was checked, in 1 s; it ended early: no controller answers Start it."
     )
 
 
@@ -77,12 +77,20 @@ def test_nothing_that_was_said_steers_the_terminal_or_breaks_the_lines(name: str
     report = Report(night=name[:16], began=0.0, ended=1.0, checks=(check,))
     text = text_of(report)
     assert all(letter.isprintable() or letter in "\n\t" for letter in text)
-    assert "".join(history_line(report)).isprintable()
+    assert all(line.isprintable() for line in history_lines(report, WIDTH))
     assert all(len(line) <= WIDTH for line in text.splitlines() if not line.startswith(("  | ", "---")))
 
 
 def test_history_has_a_line_for_each_night() -> None:
     """What was broken, or how many checks worked."""
     good = Report(night="2026-11-20", began=0.0, ended=1.0, checks=(WORKS,))
-    assert history_line(REPORT) == ["2026-11-22", "broken", "broken: rebuild shop; the deadline was reached"]
-    assert history_line(good) == ["2026-11-20", "good", "1 check worked"]
+    assert history_lines(REPORT, 50) == [
+        "2026-11-22  broken  broken: rebuild shop; the",
+        "                    deadline was reached",
+    ]
+    assert history_lines(good, 50) == ["2026-11-20  good    1 check worked"]
+
+
+def test_a_report_fits_a_narrow_terminal() -> None:
+    """No line of it is broken by the terminal, which would put half a sentence below a name."""
+    assert all(len(line) <= 60 for line in text_of(REPORT, 60).splitlines())
