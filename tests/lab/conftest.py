@@ -23,7 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reason = missing() if mine else ""
     for item in mine:
         item.add_marker("lab")
-        item.add_marker(pytest.mark.timeout(TIME_LIMIT), append=True)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIME_LIMIT))
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 
