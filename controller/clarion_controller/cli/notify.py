@@ -52,7 +52,7 @@ def _show(standings: Sequence[ChannelStanding], channels: dict[str, Channel]) ->
         say(line)
         say_sentence(f"gets {gets(channels.get(each.name))}", indent=2)
         if each.last_error:
-            say_sentence(one_line(each.last_error), indent=2)
+            say_sentence(f"last attempt: {one_line(each.last_error)}", indent=2)
 
 
 def _lost(standing: ChannelStanding) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 
 from clarion_controller.api.answers import Finding, Health, HostAnswer
+from clarion_controller.cli.show import count
 from clarion_controller.explain import listed
 
 _Wrong = Callable[[HostAnswer], bool]
@@ -16,7 +17,8 @@ def examine_fleet(environment: str, hosts: Sequence[HostAnswer]) -> Iterator[Fin
     found = [*_clocks(environment, hosts), *_connections(environment, hosts), *_oddities(environment, hosts)]
     yield from found
     if not found:
-        sentence = f"{len(hosts):,} hosts, all connected, none of them odd" if hosts else "no host has joined yet"
+        well = f"{count(len(hosts), 'host')}, all connected, none of them odd"
+        sentence = well if hosts else "no host has joined yet"
         hint = "" if hosts else f"Run 'clarion hosts invite NAME -e {environment}'."
         yield _finding(environment, Health.OK, sentence, hint)
 
