@@ -34,7 +34,7 @@ class Sweeping:
         began = time.monotonic()
         swept = self._swept()
         for each in swept.gone:
-            self.evening.log(f"taken away, left by a night that died: {each}")
+            self.evening.log(f"taken away, left by a night: {each}")
         self.gone += swept.gone
         return Check(
             name=NAME,
@@ -69,4 +69,4 @@ class Sweeping:
 def _reason(swept: Swept, gone: int) -> str:
     odd = f"{count(len(swept.odd), 'thing')} in a cloud to look at: not touched, and perhaps paid for"
     wrong = [*swept.troubles, *([odd] if swept.odd else [])]
-    return "; ".join(wrong) or (f"took away what a night that died had left ({gone})" if gone else "nothing was left")
+    return "; ".join(wrong) or (f"took away what a night had left ({gone})" if gone else "nothing was left")

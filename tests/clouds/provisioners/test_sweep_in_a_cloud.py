@@ -143,7 +143,7 @@ def test_what_a_dead_night_left_is_ended_and_the_night_forgotten(world: World) -
     """Its server has the run in its label and in its name, and the home knows the run."""
     machine = world.made(world.begun())
     check = world.sweep("gcp:1")
-    assert (check.result, check.reason) == (Result.WORKS, "took away what a night that died had left (1)")
+    assert (check.result, check.reason) == (Result.WORKS, "took away what a night had left (1)")
     assert [finding.split()[0] for finding in check.findings] == [machine.instance]
     assert world.gce.instances == []
     assert world.ledger.runs() == []
@@ -277,7 +277,7 @@ def test_a_night_sweeps_again_at_its_end_for_what_it_could_not_take_away(world: 
 
     ended = run_night(world.evening(Meanwhile(leave_one)))
     [sweep] = (check for check in ended.report.checks if check.name == "sweep")
-    assert (sweep.result, sweep.reason) == (Result.WORKS, "took away what a night that died had left (2)")
+    assert (sweep.result, sweep.reason) == (Result.WORKS, "took away what a night had left (2)")
     assert before in sweep.findings[0]
     assert during[0] in sweep.findings[1]
     assert (world.gce.instances, world.ledger.runs()) == ([], [])

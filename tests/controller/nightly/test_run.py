@@ -244,7 +244,7 @@ def test_the_next_night_takes_away_what_a_killed_one_left(shop: Town) -> None:
     night = date_of(time.time())
     assert shop.night(night).is_good
     sweep = check_in(shop.kept(night), "sweep")
-    assert sweep.reason == "took away what a night that died had left (1)"
+    assert sweep.reason == "took away what a night had left (1)"
     assert sweep.findings == (f"folder {left[0]}",)
 
 
