@@ -132,7 +132,7 @@ def _make_and_wait(server: Server, making: Making, is_over: threading.Event) -> 
     except ControllerUnreachable:  # that of the rehearsal: no server's fault
         raise
     except ClarionError as error:
-        server.fail(f"it could not be made: {error.message}")
+        server.fail(f"it could not be made: {error.message}", error.hint or "")
 
 
 def _wait_for_agent(server: Server, making: Making, is_over: threading.Event) -> None:
