@@ -160,6 +160,7 @@ address = "{address}"    # what agents connect to
 # report_port = 7412     # reports come in here
 # join_port = 7413       # new hosts join here
 # package_port = 7414    # packages are fetched from here (HTTP)
+# hook_port = 7415       # pushes are announced here (HTTP)
 # bind = "0.0.0.0"
 """
 
