@@ -95,8 +95,8 @@ class AppFolder:
         return self.releases / release
 
     def manifest_file(self, release: str) -> Path:
-        """Return where the manifest of an unpacked release is kept."""
-        return self.state / f"{release}.manifest.json"
+        """Return where the manifest of an unpacked release is kept, as it was fetched."""
+        return self.state / f"{release}.manifest.json.zst"
 
     def current(self) -> str | None:
         """Return the id of the release that `current` points to, if it is there."""

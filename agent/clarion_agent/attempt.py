@@ -75,8 +75,8 @@ class Reporter:
 class Staging:
     """One deployment on its way to this host.
 
-    `believe` raises if the signed order is not believed (any more). `manifest`, `plan` and `base`
-    (the release to link from) are known once pulled. `log` is what a person wants to read if
+    `believe` raises if the signed order is not believed (any more). `manifest`, its file `packed_manifest`,
+    `plan` and `base` (the release to link from) are known once pulled. `log` is what a person wants to read if
     the step in hand fails.
     """
 
@@ -86,6 +86,7 @@ class Staging:
     believe: Callable[[], None]
     stopper: Stopper = field(default_factory=Stopper)
     manifest: Manifest | None = None
+    packed_manifest: bytes = b""
     plan: Plan | None = None
     base: str | None = None
     log: str = ""

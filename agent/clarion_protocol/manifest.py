@@ -42,7 +42,10 @@ class Totals(Closed, frozen=True):
 
 
 class Manifest(Closed, frozen=True, gc=True):
-    """A package's table of contents, already checked if it came from `parse`."""
+    """A package's table of contents, already checked if it came from `parse` or `manifest_pages.read_pages`.
+
+    The pages are how it is written; `parse` and `to_bytes` are for older packages.
+    """
 
     schema: Literal[1]
     app: Name

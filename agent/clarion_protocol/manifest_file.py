@@ -1,7 +1,10 @@
-"""How a manifest lies beside its package and travels: as one zstd frame, of a length and size that are signed.
+"""How a manifest lies beside its package and travels: an index, and a zstd frame for each of its documents.
 
-A list of 28,000 files is 7 MB of JSON, of which an update of 50 files would fetch every
-byte anew; compressed, only the hashes weigh.
+A list of 28,000 files is 6 MB of JSON, of which an update of 50 files would fetch every byte
+anew; compressed, only the hashes weigh, and of those a host fetches only pages that it does
+not have (`manifest_index`). `zstd -dc` shows the documents.
+
+Older packages have the manifest's JSON as a whole, in one frame; they are read as well.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import hashlib
 from clarion_protocol import frames
 from clarion_protocol.errors import BadContent, BadManifest
 from clarion_protocol.manifest import MAX_MANIFEST_BYTES, Manifest
+from clarion_protocol.manifest_index import read_index, write_index
+from clarion_protocol.manifest_pages import read_pages, write_pages
 from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES, ManifestRef
 from clarion_protocol.zstd import ZstdError, get_frame_info
 
@@ -25,26 +30,27 @@ def write_manifest(manifest: Manifest) -> bytes:
     Raises:
         BadManifest: it is larger than hosts accept.
     """
-    listing = manifest.to_bytes()
-    packed = b"".join(frames.compress([listing], len(listing), LEVEL))
-    _check_limits(len(packed), len(listing))
+    documents = write_pages(manifest)
+    pages = [b"".join(frames.compress([document], len(document), LEVEL)) for document in documents]
+    packed = write_index(pages) + b"".join(pages)
+    _check_limits(len(packed), sum(map(len, documents)))
     return packed
 
 
 def reference_to(packed: bytes) -> ManifestRef:
-    """Return what is to be signed of the file `packed`. Its size is what the frame says; reading it checks that.
+    """Return what is to be signed of the file `packed`. Its size is what its frames say; reading it checks that.
 
     Raises:
         BadManifest: it is no such file, or larger than hosts accept.
     """
-    try:
-        size = get_frame_info(packed).decompressed_size
-    except ZstdError as error:
-        raise BadManifest("the manifest is no zstd frame", hint="Publish what 'clarion build' wrote.") from error
-    if size is None:
-        raise BadManifest("the manifest's frame does not say its size")
+    size = sum(map(_size_of, _pages(packed)))
     _check_limits(len(packed), size)
     return ManifestRef(len(packed), size, hashlib.sha256(packed).hexdigest())
+
+
+def is_signed(packed: bytes, signed: ManifestRef) -> bool:
+    """Return whether the file `packed` is the `signed` one."""
+    return len(packed) == signed.length and hashlib.sha256(packed).hexdigest() == signed.sha256
 
 
 def read_manifest(packed: bytes, signed: ManifestRef) -> Manifest:
@@ -54,9 +60,29 @@ def read_manifest(packed: bytes, signed: ManifestRef) -> Manifest:
         BadContent: it is another file, or its content is not of the size that was signed.
         BadManifest: it breaks a rule of the format.
     """
-    if len(packed) != signed.length or hashlib.sha256(packed).hexdigest() != signed.sha256:
+    if not is_signed(packed, signed):
         raise BadContent("the manifest that came is not the one that was signed")
-    return Manifest.parse(b"".join(frames.decompress([packed], signed.size)))
+    pages = _pages(packed)
+    sizes = [_size_of(page) for page in pages]
+    if sum(sizes) != signed.size:
+        raise BadContent(f"the manifest becomes {sum(sizes)} bytes where {signed.size} were signed")
+    documents = [b"".join(frames.decompress([page], size)) for page, size in zip(pages, sizes, strict=True)]
+    return Manifest.parse(documents[0]) if pages == [packed] else read_pages(documents)
+
+
+def _pages(packed: bytes) -> list[bytes]:
+    """Return the frames of a manifest's file; one that has no index is one frame."""
+    return [page.of(packed) for page in read_index(packed, len(packed))] or [packed]
+
+
+def _size_of(frame: bytes) -> int:
+    try:
+        size = get_frame_info(frame).decompressed_size
+    except ZstdError as error:
+        raise BadManifest("the manifest is no zstd frame", hint="Publish what 'clarion build' wrote.") from error
+    if size is None:
+        raise BadManifest("the manifest's frame does not say its size")
+    return size
 
 
 def _check_limits(length: int, size: int) -> None:

@@ -57,15 +57,15 @@ def plan(manifest: Manifest, have: Sequence[File], *, max_gap: int = MAX_GAP) ->
     return Plan(links, frames, merge([manifest.frames[number] for number in frames], max_gap))
 
 
-def merge(frames: Sequence[Frame], max_gap: int) -> tuple[Span, ...]:
-    """Return the spans that cover `frames` (sorted by offset), bridging gaps of up to `max_gap` bytes."""
+def merge(parts: Sequence[Frame] | Sequence[Span], max_gap: int) -> tuple[Span, ...]:
+    """Return the spans that cover `parts` (sorted by offset), bridging gaps of up to `max_gap` bytes."""
     spans: list[Span] = []
-    for frame in frames:
-        end = frame.offset + frame.length
-        if spans and frame.offset - (spans[-1].offset + spans[-1].length) <= max_gap:
+    for part in parts:
+        end = part.offset + part.length
+        if spans and part.offset - (spans[-1].offset + spans[-1].length) <= max_gap:
             spans[-1] = Span(spans[-1].offset, end - spans[-1].offset)
         else:
-            spans.append(Span(frame.offset, frame.length))
+            spans.append(Span(part.offset, part.length))
     return tuple(spans)
 
 

@@ -118,7 +118,8 @@ class Store:
         self.on_fetch()
         self.refresh()
         content = self.files[path]
-        with into.open("wb") as file:
+        into.touch()
+        with into.open("r+b") as file:
             for offset, length in spans:
                 file.seek(offset)
                 file.write(content[offset : offset + length])

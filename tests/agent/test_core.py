@@ -544,10 +544,10 @@ def test_old_releases_are_removed_but_never_the_one_to_go_back_to(tmp_path_facto
     world.core.close()
 
     assert sorted(path.name for path in (world.app / "releases").iterdir()) == ["2-2.0.0", "3-3.0.0"]
-    assert sorted(path.name for path in (world.app / "state").glob("*.json")) == [
-        "2-2.0.0.manifest.json",
+    assert sorted(path.name for path in (world.app / "state").glob("*.json*")) == [
+        "2-2.0.0.manifest.json.zst",
         "2-2.0.0.release.json",
-        "3-3.0.0.manifest.json",
+        "3-3.0.0.manifest.json.zst",
         "3-3.0.0.release.json",
         "journal.json",
     ]

@@ -30,7 +30,7 @@ from clarion_agent.tree import differences
 from clarion_protocol import strict_json
 from clarion_protocol.amounts import Size
 from clarion_protocol.documents import Deployment, Plan, Progress, Targets
-from clarion_protocol.manifest import Manifest
+from clarion_protocol.manifest_file import read_manifest, reference_to
 from clarion_protocol.policy import Policy
 from clarion_protocol.published import Release
 from clarion_protocol.words import HostStatus, release_id
@@ -149,7 +149,8 @@ def what_is_wrong(folder: Path) -> str | None:
     release = app.current()
     if release is None:
         return "there is no current release"
-    manifest = Manifest.parse(app.manifest_file(release).read_bytes())
+    packed = app.manifest_file(release).read_bytes()
+    manifest = read_manifest(packed, reference_to(packed))
     root = os.open(app.release_folder(release), os.O_RDONLY | os.O_DIRECTORY)
     try:
         found = differences(manifest, root)

@@ -12,8 +12,10 @@ from clarion_protocol.entries import File, Frame
 from clarion_protocol.errors import BadContent, BadEnvelope, BadManifest
 from clarion_protocol.manifest import MAX_MANIFEST_BYTES, Archive, Manifest, Totals
 from clarion_protocol.manifest_file import read_manifest, reference_to, write_manifest
+from clarion_protocol.manifest_index import read_index, write_index
+from clarion_protocol.manifest_pages import write_pages
 from clarion_protocol.published import MAX_MANIFEST_FILE_BYTES, ManifestRef, package_path, read_release
-from clarion_protocol.zstd import CompressionParameter, ZstdCompressor
+from clarion_protocol.zstd import CompressionParameter, ZstdCompressor, ZstdDecompressor
 
 
 def manifest_of(count: int) -> Manifest:
@@ -41,12 +43,27 @@ def test_a_manifest_comes_back_as_it_was() -> None:
     """What is signed of the file are its length, its hash, and how large it becomes."""
     assert read_manifest(PACKED, SIGNED) == manifest_of(30)
     assert (SIGNED.length, SIGNED.sha256) == (len(PACKED), hashlib.sha256(PACKED).hexdigest())
-    assert SIGNED.size == len(manifest_of(30).to_bytes())
+    assert SIGNED.size == sum(map(len, write_pages(manifest_of(30))))
 
 
 def test_the_same_manifest_gives_the_same_bytes() -> None:
     """As the archive does; who builds twice gets one hash."""
     assert write_manifest(manifest_of(30)) == PACKED
+
+
+def test_an_older_package_whose_list_is_one_document_is_read() -> None:
+    """What was published stays what it is, and installs."""
+    listing = manifest_of(30).to_bytes()
+    packed = b"".join(frames.compress([listing], len(listing)))
+    assert read_manifest(packed, reference_to(packed)) == manifest_of(30)
+    assert reference_to(packed).size == len(listing)
+
+
+def test_any_zstd_reads_it() -> None:
+    """The index is a frame that others skip; the documents follow each other."""
+    listed = write_pages(manifest_of(30))
+    found = [page.of(PACKED) for page in read_index(PACKED, len(PACKED))]
+    assert [ZstdDecompressor().decompress(page) for page in found] == listed
 
 
 def test_of_a_file_hardly_more_than_its_hash_is_left() -> None:
@@ -76,8 +93,24 @@ def test_only_the_signed_bytes_are_decompressed(packed: bytes, monkeypatch: pyte
 @pytest.mark.parametrize("difference", [-1, 1])
 def test_it_must_become_exactly_as_large_as_was_signed(difference: int) -> None:
     """Not one byte more is made of it, even if its hash is right."""
-    with pytest.raises(BadContent, match=r"holds more than the manifest says|ends 1 bytes early"):
+    with pytest.raises(BadContent, match="the manifest becomes"):
         read_manifest(PACKED, msgspec.structs.replace(SIGNED, size=SIGNED.size + difference))
+
+
+LIES = {
+    "a page that ends elsewhere": [PACKED[-60:]],
+    "a page with something behind its end": [frame_of(b"{}") + b" "],
+    "no page of this format": [b"".join(frames.compress([b"{}"], 2))],
+}
+
+
+@pytest.mark.parametrize("pages", LIES.values(), ids=LIES.keys())
+def test_a_signed_file_with_an_index_that_lies_is_refused(pages: list[bytes]) -> None:
+    """An app's key may sign what it likes, so an index is believed no more than a page."""
+    packed = write_index(pages) + b"".join(pages)
+    signed = ManifestRef(len(packed), 2, hashlib.sha256(packed).hexdigest())
+    with pytest.raises((BadContent, BadManifest)):
+        read_manifest(packed, signed)
 
 
 TOO_LARGE = bytes(MAX_MANIFEST_BYTES + 1)

@@ -37,7 +37,7 @@ def do(staging: Staging) -> None:
     if staging.release != staging.folder.current():
         staging.folder.remove_release(staging.release)  # an earlier attempt's, of which the record is lost
     # Record and manifest go first: without the folder they mean nothing.
-    durable.write_atomic(staging.folder.manifest_file(staging.release), staging.manifest.to_bytes())
+    durable.write_atomic(staging.folder.manifest_file(staging.release), staging.packed_manifest)
     staging.folder.save_record(ReleaseRecord(staging.deployment.ref))
     durable.move_into_place(tree, staging.folder.release_folder(staging.release))
     durable.remove_tree(staging.workshop)

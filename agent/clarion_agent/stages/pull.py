@@ -9,19 +9,17 @@ import psutil
 from clarion_agent import durable
 from clarion_agent.app_folder import AppFolder
 from clarion_agent.attempt import Staging
+from clarion_agent.stages.pull_manifest import fetch_manifest
 from clarion_agent.stages.verify import target_of
 from clarion_agent.tree import intact_files
 from clarion_protocol import ranges
 from clarion_protocol.amounts import Size
 from clarion_protocol.entries import File
 from clarion_protocol.errors import BadContent, BadManifest, NetworkError, NoSpace
-from clarion_protocol.manifest import Manifest
-from clarion_protocol.manifest_file import read_manifest
-from clarion_protocol.published import Release
+from clarion_protocol.manifest_file import read_manifest, reference_to
 from clarion_protocol.words import HostStatus, Stage
 
 ARCHIVE = "package.tar.zst"
-MANIFEST = "manifest.json.zst"
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -59,28 +57,32 @@ def _has_pulled(staging: Staging) -> bool:
 def _pull(staging: Staging) -> None:
     staging.host.net.refresh()
     target = target_of(staging)
-    staging.manifest = _fetch_manifest(staging, target)
     staging.base = staging.folder.current()
-    staging.plan = ranges.plan(staging.manifest, _what_is_here(staging.folder, staging.base))
+    older = _manifest_of(staging.folder, staging.base)
+    staging.packed_manifest = fetch_manifest(staging, target, older)
+    staging.manifest = read_manifest(staging.packed_manifest, target.manifest)
+    staging.plan = ranges.plan(staging.manifest, _what_is_here(staging.folder, staging.base, older))
     staging.stopper.check()
     _check_space(staging)
     archive = staging.workshop / ARCHIVE
     staging.host.net.fetch(target.path, archive, staging.plan.spans, total=target.length)
 
 
-def _fetch_manifest(staging: Staging, target: Release) -> Manifest:
-    path = staging.workshop / MANIFEST
-    staging.host.net.fetch(target.manifest_path, path, [(0, target.manifest_length)], total=target.manifest_length)
-    return read_manifest(path.read_bytes(), target.manifest)
+def _manifest_of(folder: AppFolder, base: str | None) -> bytes:
+    """Return the file of a release's manifest as it was fetched, or nothing."""
+    try:
+        return folder.manifest_file(base).read_bytes() if base else b""
+    except FileNotFoundError:
+        return b""
 
 
-def _what_is_here(folder: AppFolder, base: str | None) -> list[File]:
+def _what_is_here(folder: AppFolder, base: str | None, packed: bytes) -> list[File]:
     """Return the files of the release that runs, as far as they are intact: they are linked instead of fetched."""
     if base is None:
         return []
     try:
-        manifest = Manifest.parse(folder.manifest_file(base).read_bytes())
-    except (FileNotFoundError, BadManifest):
+        manifest = read_manifest(packed, reference_to(packed))
+    except (BadManifest, BadContent):
         return []  # then everything is fetched
     root = os.open(folder.release_folder(base), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
