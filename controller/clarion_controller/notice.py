@@ -23,6 +23,7 @@ class Kind(str, Enum):
     BUILD_REPAIRED = "build_repaired"
     NIGHTLY_BROKEN = "nightly_broken"
     NIGHTLY_REPAIRED = "nightly_repaired"
+    WITHDRAWN = "withdrawn"
     TEST = "test"
 
 
@@ -44,8 +45,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One thing that people are told.
 
     `id` is made from the event, so the same event never becomes two notices. `incident` names what goes wrong and
-    comes right again; of two notices about one incident, the one with `resolves` ends it. `title` is one line: what
-    and where; `reason` a sentence. Times are UTC seconds: `since` is when it began, `at` when this happened.
+    comes right again, and is "" if nothing is wrong; of two notices about one incident, the one with `resolves` ends
+    it. `title` is one line: what and where; `reason` a sentence. Times are UTC seconds: `since` is when it began, `at`
+    when this happened.
     """
 
     id: str
@@ -62,6 +64,11 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     affected: tuple[str, ...] = ()
     next_command: str = ""
     cluster: str = ""
+
+    @property
+    def opens(self) -> bool:
+        """Whether it says that something is wrong, so that whoever hears it has to hear of the end as well."""
+        return bool(self.incident) and not self.resolves and self.severity is not Severity.INFO
 
 
 class Undelivered(Exception):

@@ -3,7 +3,8 @@
 - Lost is who was not heard from for `unreachable_after` while this controller listened: after its start, and after
   its machine slept, nobody is lost before that time has passed once more.
 - Who was lost already before a start is known from the record, and is not lost again.
-- Who was revoked is not waited for, and who has left the fleet is not lost any more: an autoscaler took it away.
+- Who was revoked is not waited for, and who has left the fleet is not lost any more: an autoscaler took it away. That
+  is recorded of who was lost, because no deployment may have a part in it and say so.
 - All of one moment are recorded together.
 """
 
@@ -18,7 +19,7 @@ import structlog
 
 from clarion_controller.matching import Member
 from clarion_controller.rollout import DEAF_AFTER, Rollouts
-from clarion_controller.state.events import AgentBack, AgentLost, AnyEvent, HostRevoked
+from clarion_controller.state.events import AgentBack, AgentLost, AnyEvent, HostRemoved, HostRevoked
 from clarion_controller.state.log import Batch, StateLog
 from clarion_controller.state.roster import Host, Roster
 from clarion_protocol.errors import ClarionError
@@ -41,14 +42,17 @@ class Sight:
 
 
 def presence(sight: Sight, lost: Mapping[str, float]) -> list[AnyEvent]:
-    """Return who is lost now and who is back; `lost` is who was lost before, by id, and when it was last heard."""
+    """Return who is lost now, who is back, who is gone; `lost` is who was before, by id, and when it was last heard."""
     may_miss = sight.now - sight.listening_since > sight.unreachable_after
     found: list[AnyEvent] = []
     for host in sight.hosts:
         if sight.is_connected(host.id):
             if host.id in lost:
                 found.append(_event(AgentBack, host, sight.now, lost[host.id]))
-        elif may_miss and host.id not in lost and _is_silent(host, sight) and sight.is_in_fleet(host):
+        elif host.id in lost:
+            if not sight.is_in_fleet(host):
+                found.append(HostRemoved(at=sight.now, host=host.id))
+        elif may_miss and _is_silent(host, sight) and sight.is_in_fleet(host):
             found.append(_event(AgentLost, host, sight.now, _last_heard(host, sight)))
     return found
 
@@ -59,7 +63,7 @@ def lost_in(events: Iterable[AnyEvent]) -> dict[str, float]:
     for event in events:
         if isinstance(event, AgentLost):
             lost[event.host] = event.since
-        elif isinstance(event, (AgentBack, HostRevoked)):
+        elif isinstance(event, (AgentBack, HostRevoked, HostRemoved)):
             lost.pop(event.host, None)
     return lost
 
@@ -109,7 +113,7 @@ class Presence:
 
     async def remember(self) -> None:
         """Know from the record who was lost before."""
-        kinds = (AgentLost, AgentBack, HostRevoked)
+        kinds = (AgentLost, AgentBack, HostRevoked, HostRemoved)
         self._lost = lost_in(await asyncio.to_thread(self.log.events_of_kinds, *kinds))
 
     async def look(self) -> None:
@@ -163,3 +167,5 @@ class Presence:
         elif isinstance(event, AgentBack):
             self._lost.pop(event.host, None)
             _log.info("presence.back", host=event.name, environment=event.environment)
+        elif isinstance(event, HostRemoved):
+            self._lost.pop(event.host, None)

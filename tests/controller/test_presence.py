@@ -9,7 +9,7 @@ import pytest
 from tests.controller.fake_fleet import FakeFleet, fleet_of
 
 from clarion_controller.presence import LOOK_EVERY_S, Presence
-from clarion_controller.state.events import AgentBack, AgentLost
+from clarion_controller.state.events import AgentBack, AgentLost, HostRemoved
 from clarion_protocol.errors import CloudUnavailable
 
 UNREACHABLE_AFTER = 90.0
@@ -137,6 +137,20 @@ def test_a_host_that_an_autoscaler_took_away_is_not_missed(watch: Watch) -> None
     watch.fleet.terminate("web-0001")
     watch.silence("web-0002")
     assert watch.passes(300) == ["AgentLost web-0002"]
+
+
+def test_who_was_lost_and_leaves_the_fleet_is_recorded_as_gone_once(watch: Watch) -> None:
+    """No deployment has a part in it here, and people wait to hear how it ended; also after a start."""
+    watch.fleet.list_all()
+    watch.silence("web-0001")
+    assert watch.passes(150) == ["AgentLost web-0001"]
+    watch.fleet.terminate("web-0001")
+    watch.passes(100)
+    watch.restart()
+    watch.passes(100)
+    (gone,) = watch.fleet.log.events_of_kinds(HostRemoved)
+    assert isinstance(gone, HostRemoved)
+    assert gone.host == last(watch.fleet, AgentLost).host
 
 
 def test_while_nobody_knows_who_belongs_to_the_fleet_silence_counts(watch: Watch) -> None:

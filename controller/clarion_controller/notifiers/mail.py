@@ -97,8 +97,9 @@ def mail_of(notice: Notice, settings: Email, cluster: str) -> EmailMessage:
     mail["To"] = ", ".join(settings.to)
     mail["Date"] = formatdate()
     mail["Message-ID"] = _id(f"notice/{cluster}/{notice.id}", settings.sender)
-    thread = _id(f"incident/{cluster}/{notice.incident}", settings.sender)
-    mail["In-Reply-To"] = mail["References"] = thread
+    if notice.incident:
+        thread = _id(f"incident/{cluster}/{notice.incident}", settings.sender)
+        mail["In-Reply-To"] = mail["References"] = thread
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
     mail["X-Clarion-Kind"] = notice.kind.value
     mail.set_content(f"{line(notice.title, 500)}\n\n{paragraphs(notice)}\n")

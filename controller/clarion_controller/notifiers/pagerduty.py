@@ -1,6 +1,6 @@
 """PagerDuty, by its Events API v2: a notice triggers an alert of its incident, or resolves it.
 
-- What only informs pages nobody: it would open an incident that nothing resolves.
+- What opens no incident pages nobody: nothing would resolve the alert.
 - A test triggers and resolves at once, so that it leaves no open incident behind.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from clarion_controller.notice import Kind, Notice, Severity
+from clarion_controller.notice import Kind, Notice
 from clarion_controller.notifiers.post import Call, post
 from clarion_controller.notifiers.text import line, names
 
@@ -35,7 +35,7 @@ class PagerDutyNotifier:
         Raises:
             Undelivered: PagerDuty did not take it.
         """
-        if not opens(notice) and not notice.resolves:
+        if not (notice.opens or notice.resolves or notice.kind is Kind.TEST):
             return
         self._post(event_of(notice, self.cluster))
         if notice.kind is Kind.TEST and not notice.resolves:
@@ -44,11 +44,6 @@ class PagerDutyNotifier:
     def _post(self, event: dict[str, Any]) -> None:
         body = msgspec.json.encode({"routing_key": self.routing_key, **event})
         post(Call(self.url, body, {"Content-Type": "application/json"}, secrets=(self.routing_key,)))
-
-
-def opens(notice: Notice) -> bool:
-    """Return whether somebody is to be paged."""
-    return not notice.resolves and (notice.severity is not Severity.INFO or notice.kind is Kind.TEST)
 
 
 def event_of(notice: Notice, cluster: str) -> dict[str, Any]:

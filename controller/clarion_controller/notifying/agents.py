@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from clarion_controller.explain import listed
 from clarion_controller.notice import Kind, Notice, Severity
 from clarion_controller.notifying.moment import MOMENT
-from clarion_controller.notifying.wording import counted, worded
+from clarion_controller.notifying.wording import counted, no_longer_watched, worded
 from clarion_controller.state.events import AgentBack, AgentLost, AnyEvent, HostRemoved, HostRevoked
 
 
@@ -61,7 +61,7 @@ def fold(state: Agents, seq: int, event: AnyEvent) -> tuple[Agents, list[Notice]
     if isinstance(event, AgentBack):
         return _each(state, event.host, lambda group: _back(group, seq, event))
     if isinstance(event, (HostRevoked, HostRemoved)):
-        return _each(state, event.host, lambda group: _gone(group, seq, event))
+        return _each(state, event.host, lambda group: _gone(group, event))
     return state, []
 
 
@@ -70,6 +70,15 @@ def settle(state: Agents, now: float) -> tuple[Agents, list[Notice]]:
     told = [_settled(group) if group.due is not None and now >= group.due else (group, []) for group in state]
     groups = tuple(group for group, _ in told if group.hosts or group.back)
     return groups, [notice for _, notices in told for notice in notices]
+
+
+def withdraw(state: Agents, environments: Collection[str], now: float) -> tuple[Agents, list[Notice]]:
+    """Return what is known of these environments alone, and what is told of incidents in others."""
+    kept = tuple(group for group in state if group.environment in environments)
+    gone = [group for group in state if group.is_told and group.environment not in environments]
+    title, why = "no agent is missed in {} any more", "fleet.toml has no [environment.{}] any more"
+    told = [_withdrawn(group, now, title.format(group.environment), why.format(group.environment)) for group in gone]
+    return kept, told
 
 
 def _lost(state: Agents, seq: int, event: AgentLost) -> Agents:
@@ -108,27 +117,25 @@ def _back(group: Lost, seq: int, event: AgentBack) -> tuple[Lost, list[Notice]]:
     return (rest, []) if rest.hosts else _settled(rest)
 
 
-def _gone(group: Lost, seq: int, event: HostRevoked | HostRemoved) -> tuple[Lost, list[Notice]]:
+def _gone(group: Lost, event: HostRevoked | HostRemoved) -> tuple[Lost, list[Notice]]:
     rest = _without(group, event.host)
     if rest.hosts or not group.is_told:
         return rest, []
     if rest.back:
         return _settled(rest)
-    notice = worded(
-        seq,
-        Kind.AGENT_BACK,
-        severity=Severity.INFO,
-        incident=group.incident,
-        resolves=True,
-        environment=group.environment,
-        title=f"{group.hosts[event.host]} is not in {group.environment} any more",
-        reason="its agent was lost, and is not waited for",
+    title = f"{group.hosts[event.host]} is not in {group.environment} any more"
+    return rest, [_withdrawn(group, event.at, title, "its agent was lost, and is not waited for")]
+
+
+def _withdrawn(group: Lost, now: float, title: str, reason: str) -> Notice:
+    return no_longer_watched(
+        group.incident,
         since=group.since,
-        at=event.at,
-        affected=[group.hosts[event.host]],
-        next_command=f"clarion hosts -e {group.environment}",
+        at=now,
+        environment=group.environment,
+        title=title,
+        reason=reason,
     )
-    return rest, [notice]
 
 
 def _settled(group: Lost) -> tuple[Lost, list[Notice]]:

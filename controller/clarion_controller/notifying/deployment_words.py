@@ -7,7 +7,7 @@ from typing import Any
 from clarion_controller.explain import listed
 from clarion_controller.notice import Kind, Notice, Severity
 from clarion_controller.notifying.walked import Incident, Told, Walked
-from clarion_controller.notifying.wording import SHORT_ID, counted, worded
+from clarion_controller.notifying.wording import SHORT_ID, counted, no_longer_watched, worded
 from clarion_protocol.words import DeploymentStatus
 
 
@@ -48,7 +48,7 @@ def ended_badly(told: Told, before: Walked, walked: Walked, incident: Incident, 
 
 
 def succeeded(told: Told, walked: Walked, incident: Incident | None, reason: str) -> Notice:
-    """Return the notice that a deployment, or a rollback by hand, succeeded; it ends `incident`."""
+    """Return the notice that a deployment, or a rollback by hand, succeeded; it ends `incident`, if there is any."""
     by_hand = f"{walked.app} was rolled back to {walked.version} in {walked.environment}"
     return _notice(
         told,
@@ -82,6 +82,19 @@ def caught_up(walked: Walked, incident: Incident | None) -> Notice:
         reason=f"{listed(names)} {where}{rest}",
         affected=names,
         next_command=_status(walked),
+    )
+
+
+def withdrawn(environment: str, app: str, incident: Incident, now: float) -> Notice:
+    """Return the notice that an incident is over because its environment is none any more."""
+    return no_longer_watched(
+        incident.name,
+        since=incident.since,
+        at=now,
+        environment=environment,
+        app=app,
+        title=f"{app} in {environment} is not watched any more",
+        reason=f"fleet.toml has no [environment.{environment}] any more; whether {app} is well there is not known",
     )
 
 
@@ -119,7 +132,7 @@ def _notice(told: Told, walked: Walked, incident: Incident | None, **what: Any) 
     what["reason"] = f"{what['reason']}{by}"
     return worded(
         told.seq,
-        incident=incident.name if incident else f"deployment-{walked.environment}-{walked.app}-{told.seq}",
+        incident=incident.name if incident else "",
         since=incident.since if incident else walked.since,
         at=told.at,
         environment=walked.environment,

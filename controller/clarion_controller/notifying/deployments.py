@@ -1,7 +1,8 @@
 """Deployments: failed, halted, rolled back, degraded, succeeded, and stragglers that caught up; pure.
 
 - What goes wrong in a stream (an app in an environment) is one incident, whichever deployment began it; it ends with
-  the next that succeeds, unless that was only for some of the hosts.
+  the next that succeeds, a rollback by hand too, unless that was only for some of the hosts. A rollback by hand when
+  nothing was wrong is told, and is no incident: somebody wanted it.
 - A deployment that was aborted or superseded is nobody's surprise, and is not told.
 - A halt that is over within a breath is not told by itself: how it ended says it all.
 - A straggler is a host that was behind when its deployment was done, or over: it caught up when it then is where it
@@ -10,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -71,6 +72,15 @@ def due(state: Deployments) -> float | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
+def withdraw(state: Deployments, environments: Collection[str], now: float) -> tuple[Deployments, list[Notice]]:
+    """Return what is known of these environments alone, and what is told of incidents in others."""
+    walked = {id_: each for id_, each in state.walked.items() if each.environment in environments}
+    gone = [stream for stream in state.incidents if _place(stream)[0] not in environments]
+    told = [words.withdrawn(*_place(stream), state.incidents[stream], now) for stream in gone]
+    kept = {stream: incident for stream, incident in state.incidents.items() if stream not in gone}
+    return replace(state, walked=walked, incidents=kept), told
+
+
 def _accepted(state: Deployments, event: DeploymentAccepted, context: Context) -> tuple[Deployments, list[Notice]]:
     """Let a deployment begin; what was before it in its stream is told to its end, and forgotten."""
     walked = began(context, event.at)
@@ -117,11 +127,12 @@ def _ends(walked: Walked, incident: Incident) -> bool:
 def _opened(state: Deployments, walked: Walked, told: Told) -> tuple[Deployments, Incident]:
     """Return the incident of a deployment's stream; if there is none, it began with the halt, or now."""
     if incident := state.incidents.get(walked.stream):
-        return state, incident
+        wider = replace(incident, is_whole=incident.is_whole or walked.is_whole)
+        return _with_incident(state, walked.stream, wider), wider
     name = f"deployment-{walked.environment}-{walked.app}-{told.seq}"
     since = walked.halt.at if walked.halt else told.at
     incident = Incident(name=name, since=since, deployment=walked.id, is_whole=walked.is_whole)
-    return replace(state, incidents={**state.incidents, walked.stream: incident}), incident
+    return _with_incident(state, walked.stream, incident), incident
 
 
 def _halt(state: Deployments, id_: str) -> tuple[Deployments, list[Notice]]:
@@ -141,6 +152,16 @@ def _stragglers(state: Deployments, id_: str) -> tuple[Deployments, list[Notice]
         return state, []
     notice = words.caught_up(walked, state.incidents.get(walked.stream))
     return _with(state, replace(walked, caught_up=())), [notice]
+
+
+def _place(stream: str) -> tuple[str, str]:
+    """Return the environment and the app of a stream."""
+    environment, _, app = stream.partition("/")
+    return environment, app
+
+
+def _with_incident(state: Deployments, stream: str, incident: Incident) -> Deployments:
+    return replace(state, incidents={**state.incidents, stream: incident})
 
 
 def _with(state: Deployments, walked: Walked) -> Deployments:

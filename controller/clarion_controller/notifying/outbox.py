@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
-from clarion_controller.notifying.tables import VERSION, incidents, metadata, outbox, remembered, standing
-from clarion_controller.state.side_database import open_side_database
+from clarion_controller.notifying.notices_file import NAME, open_notices
+from clarion_controller.notifying.tables import incidents, outbox, remembered, standing
 
 DAY = 86_400.0
 KEPT = 30 * DAY  # what was sent, or given up
-INCIDENTS_KEPT = 365 * DAY  # a tag whose build broke is never repaired
 PENDING, SENT, GIVEN_UP = "pending", "sent", "given_up"
 
 
@@ -34,23 +34,27 @@ class Standing:
 class Outgoing:
     """Something for one destination ("notify:NAME", "forge:REPOSITORY"); `subject` is what it is about there.
 
-    It opens the incidents `opens` for that destination; UTC seconds.
+    It opens the incident `opens` for that destination, if any; UTC seconds.
     """
 
     destination: str
     subject: str
     body: bytes
     made_at: float
-    opens: tuple[str, ...] = ()
+    opens: str = ""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What follows from a portion of the log: where it stands, what goes out, which incidents are over."""
+    """What follows from a portion of the log: where it stands, what goes out, which incidents are over.
+
+    `knowing` are destinations that were told of incidents (by name) before, as far as that is not kept here.
+    """
 
     standing: Standing
     outgoing: Sequence[Outgoing] = ()
     closed: Collection[str] = ()
+    knowing: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Outbox:
     """The outbox of one home; any thread may call."""
 
     def __init__(self, home: Path) -> None:
-        self._engine = open_side_database(home / "state" / "notices.db", metadata, VERSION)
+        self.path = home / "state" / NAME
+        self._engine, self.is_begun_anew = open_notices(home)
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -91,6 +96,14 @@ class Outbox:
         with self._engine.connect() as connection:
             return {destination for (destination,) in connection.execute(wanted)}
 
+    def waited_for(self) -> dict[str, float]:
+        """Return the incidents whose end somebody waits for, and when each began to be known."""
+        first = select(incidents.c.incident, func.min(incidents.c.opened_at).label("opened_at")).group_by(
+            incidents.c.incident
+        )
+        with self._engine.connect() as connection:
+            return {row.incident: row.opened_at for row in connection.execute(first)}
+
     def advance(self, changes: Changes) -> None:
         """Keep all of `changes`, or nothing."""
         with self._writing() as connection:
@@ -98,6 +111,9 @@ class Outbox:
             connection.execute(insert_or(standing).values(id=1, **row).on_conflict_do_update(set_=row))
             for each in changes.outgoing:
                 _put(connection, each)
+            for incident, destinations in changes.knowing.items():
+                for destination in destinations:
+                    _open(connection, incident, destination, time.time())
             if changes.closed:
                 connection.execute(delete(incidents).where(incidents.c.incident.in_(changes.closed)))
 
@@ -129,18 +145,24 @@ class Outbox:
             _end(connection, pending, status=GIVEN_UP, error=error, ended_at=now)
 
     def abandon(self, kept: Collection[str], now: float) -> int:
-        """Give up what waits for destinations that are none any more; return how much that was."""
+        """Give up what waits for destinations that are none any more, and its ends; return how much that was."""
         lost = (outbox.c.status == PENDING) & outbox.c.destination.not_in(kept)
         with self._writing() as connection:
             values = {"status": GIVEN_UP, "error": "it is not in fleet.toml any more", "ended_at": now}
+            connection.execute(delete(incidents).where(incidents.c.destination.not_in(kept)))
             return connection.execute(update(outbox).where(lost).values(values)).rowcount
+
+    def rename(self, old: str, new: str) -> None:
+        """Let a destination that has another name now go on as itself."""
+        with self._writing() as connection:
+            for table in (outbox, incidents):
+                connection.execute(update(table).where(table.c.destination == old).values(destination=new))
 
     def prune(self, now: float) -> None:
         """Forget what ended long ago."""
         with self._writing() as connection:
             connection.execute(delete(outbox).where(outbox.c.ended_at < now - KEPT))
             connection.execute(delete(remembered).where(remembered.c.at < now - KEPT))
-            connection.execute(delete(incidents).where(incidents.c.opened_at < now - INCIDENTS_KEPT))
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -152,9 +174,13 @@ class Outbox:
 def _put(connection: Connection, each: Outgoing) -> None:
     row = {key: getattr(each, key) for key in ("destination", "subject", "body", "made_at")}
     connection.execute(insert(outbox), row)
-    for incident in each.opens:
-        opened = {"incident": incident, "destination": each.destination, "opened_at": each.made_at}
-        connection.execute(insert_or(incidents).values(opened).on_conflict_do_nothing())
+    if each.opens:
+        _open(connection, each.opens, each.destination, each.made_at)
+
+
+def _open(connection: Connection, incident: str, destination: str, now: float) -> None:
+    opened = {"incident": incident, "destination": destination, "opened_at": now}
+    connection.execute(insert_or(incidents).values(opened).on_conflict_do_nothing())
 
 
 def _end(connection: Connection, pending: Pending, **values: object) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet
 from clarion_controller.notifying.destinations import FORGE, NOTIFY, told_forges
+from clarion_controller.notifying.notices_file import NAME
 from clarion_controller.notifying.outbox import GIVEN_UP, PENDING, SENT
 from clarion_controller.notifying.tables import VERSION, metadata, outbox
 from clarion_controller.state.side_database import open_side_database
@@ -35,8 +36,17 @@ def overview(home: Path) -> list[ChannelStanding]:
     Raises:
         BadConfig: fleet.toml does not fit, or the outbox cannot be used.
     """
-    ways = _ways(load_fleet(home / FILE_NAME))
-    path = home / "state" / "notices.db"
+    return standings(home, load_fleet(home / FILE_NAME))
+
+
+def standings(home: Path, fleet: Fleet) -> list[ChannelStanding]:
+    """Return how every channel of `fleet` stands, and every forge that is told.
+
+    Raises:
+        BadConfig: the outbox cannot be used.
+    """
+    ways = _ways(fleet)
+    path = home / "state" / NAME
     if not path.exists():
         return [ChannelStanding(name=_name(each), way=way) for each, way in ways.items()]
     engine = open_side_database(path, metadata, VERSION)

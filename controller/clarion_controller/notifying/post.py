@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Post:
     """Sends what is pending; `fleet` is asked each time, and so are secrets: both may have changed since."""
 
-    def __init__(self, home: Path, fleet: Callable[[], Fleet]) -> None:
+    def __init__(self, home: Path, fleet: Callable[[], Fleet | None]) -> None:
         self._home, self._fleet = home, fleet
 
     def send(self, pending: Pending) -> str:
@@ -36,18 +36,18 @@ class Post:
         """
         if pending.destination.startswith(FORGE):
             return self._tell(pending)
-        fleet = self._fleet()
         notice = _read(pending.body, Notice)
-        self._notifier(fleet, pending.destination.removeprefix(NOTIFY)).send(notice)
+        self._notifier(pending.destination.removeprefix(NOTIFY)).send(notice)
         return ""
 
-    def _notifier(self, fleet: Fleet, name: str) -> Notifier:
+    def _notifier(self, name: str) -> Notifier:
+        fleet = self._fleet() or Fleet()
         found = [channel for channel in fleet.notify if channel.name == name]
         channel: Channel = _still_there(found)
         return notifier_of(channel, self._home, fleet.cluster.name)
 
     def _tell(self, pending: Pending) -> str:
-        found = self._fleet().repository.get(pending.destination.removeprefix(FORGE))
+        found = (self._fleet() or Fleet()).repository.get(pending.destination.removeprefix(FORGE))
         repository: Repository = _still_there([found] if found else [])
         report = _read(pending.body, ForgeReport)
         return forge_of(repository, self._home).tell(report, pending.remembered)

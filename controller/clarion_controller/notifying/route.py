@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from clarion_controller.fleet_toml.channels import Channel
-from clarion_controller.notice import Notice, Severity
+from clarion_controller.notice import Kind, Notice
 
 
-def route(notice: Notice, channels: Sequence[Channel], told: Collection[str]) -> list[str]:
+def route(notice: Notice, channels: Sequence[Channel], told: Collection[str], *, is_late: bool = False) -> list[str]:
     """Return the names of the channels that get a notice; `told` are those that know of its incident.
 
-    Whoever heard that something broke hears that it is well again, whatever the channel's filters say.
+    Whoever heard that something broke hears that it is over, whatever the channel's filters say. What is late, or is
+    only no longer watched, is news to nobody else.
     """
+    is_for_all = not (is_late or notice.kind is Kind.WITHDRAWN)
     return [
-        channel.name for channel in channels if _wants(channel, notice) or (notice.resolves and channel.name in told)
+        channel.name
+        for channel in channels
+        if (is_for_all and _wants(channel, notice)) or (notice.resolves and channel.name in told)
     ]
-
-
-def opens(notice: Notice) -> bool:
-    """Return whether a notice says that something is wrong, so that its end is told as well."""
-    return not notice.resolves and notice.severity.rank > Severity.INFO.rank
 
 
 def _wants(channel: Channel, notice: Notice) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from clarion_controller.notice import Kind, Notice
+from clarion_controller.notice import Kind, Notice, Severity
 from clarion_controller.notifiers.text import line
 
 MAX_TITLE = 150
@@ -21,6 +21,23 @@ def worded(seq: int, kind: Kind, **what: Any) -> Notice:
     what["reason"] = line(what.get("reason", ""), MAX_REASON)
     what["affected"] = bounded(what.get("affected", ()))
     return Notice(id=f"{what['at']:.0f}-{seq}-{kind.value}", kind=kind, **what)
+
+
+def no_longer_watched(incident: str, *, since: float, at: float, title: str, reason: str, **place: Any) -> Notice:
+    """Return the notice that an incident is over though nothing says that it is well again."""
+    return Notice(
+        id=f"withdrawn-{incident}",
+        kind=Kind.WITHDRAWN,
+        severity=Severity.INFO,
+        incident=incident,
+        resolves=True,
+        title=line(title, MAX_TITLE),
+        reason=line(reason, MAX_REASON),
+        since=min(since, at),
+        at=at,
+        next_command="clarion notify",
+        **place,
+    )
 
 
 def bounded(names: Iterable[str]) -> tuple[str, ...]:

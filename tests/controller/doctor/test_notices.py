@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from clarion_controller.api.answers import Finding, Health
 from clarion_controller.doctor import notices
 from clarion_controller.doctor.notices import examine_notices
 from clarion_controller.fleet_toml.fleet import parse_fleet
+from clarion_controller.notifying.alone import alone
+from clarion_controller.notifying.notices_file import DAMAGED, NAME
+from clarion_controller.notifying.outbox import Changes, Outbox, Outgoing, Standing
 
 FLEET = """
 [[notify]]
@@ -30,15 +36,17 @@ FILES = ("slack", "hook", "token", "credential")
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a home with every secret in its place."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a home with every secret in its place, from which people are told."""
     monkeypatch.setenv("CLARION_TEST_APPRISE", "json://127.0.0.1")
     monkeypatch.setattr(notices, "is_installed", lambda: True)
     (tmp_path / "secrets").mkdir()
     for name in FILES:
         (tmp_path / "secrets" / name).write_text("s3cret")
         (tmp_path / "secrets" / name).chmod(0o600)
-    return tmp_path
+    (tmp_path / "state").mkdir()
+    with alone(tmp_path):
+        yield tmp_path
 
 
 def found(home: Path, text: str = FLEET) -> list[Finding]:
@@ -89,3 +97,36 @@ def test_a_forge_that_cannot_be_found_is_a_warning(home: Path) -> None:
 def test_nobody_to_tell_is_nothing_to_say(home: Path) -> None:
     """Most of what the doctor says should be about what there is."""
     assert not found(home, "[environment.production]\n")
+
+
+def test_a_channel_that_takes_nothing_is_a_warning(home: Path) -> None:
+    """With how much waits, why, and how to try it."""
+    with closing(Outbox(home)) as outbox:
+        outbox.advance(Changes(Standing(1, b"{}", b"{}"), [Outgoing("notify:chat", "1", b"{}", 0.0)]))
+        waiting = outbox.first("notify:chat")
+        assert waiting
+        outbox.failed(waiting, "slack.example answers 403", 1.0)
+    (finding,) = found(home)
+    assert (finding.subject, finding.health) == ("notify chat", Health.WARNING)
+    assert finding.sentence == "1 waiting: slack.example answers 403"
+    assert "clarion notify test chat" in finding.hint
+
+
+def test_an_outbox_that_was_begun_anew_is_a_warning_until_somebody_has_seen_it(home: Path) -> None:
+    """What waited in it was lost; nobody would know otherwise."""
+    (home / "state" / NAME).write_bytes(b"no database " * 1000)
+    (damaged,) = found(home)
+    assert (damaged.health, "cannot be used" in damaged.sentence) == (Health.WARNING, True)
+    with capture_logs(), closing(Outbox(home)):
+        pass
+    (finding,) = found(home)
+    assert (finding.health, "rm " in finding.hint) == (Health.WARNING, True)
+    (home / "state" / DAMAGED).unlink()
+    assert found(home)[0].health is Health.OK
+
+
+def test_a_process_that_does_not_run_is_a_warning(tmp_path: Path) -> None:
+    """Nobody would be told that nobody is told."""
+    (tmp_path / "state").mkdir()
+    told = parse_fleet('[[notify]]\nname = "chat"\nslack = { url = "file:slack" }\n')
+    assert "does not run" in " ".join(finding.sentence for finding in examine_notices(told, tmp_path))

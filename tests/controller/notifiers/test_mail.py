@@ -81,7 +81,9 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_no_header_and_no_mail_is_smuggled_in(text: str) -> None:
     """Whatever a host or a build says stands in the lines that are meant for it."""
-    notice = a_notice(id=text, title=text, reason=text, app=text, incident=text, affected=(text,), next_command=text)
+    notice = a_notice(
+        id=text, title=text, reason=text, app=text, incident=text or "x", affected=(text,), next_command=text
+    )
     box, mail = sent(notice)
     assert set(mail.keys()) == set(mail_of(a_notice(), to(25), "main").keys())
     assert box.envelopes[0].rcpt_tos == ["ops@example.net"]
@@ -89,11 +91,17 @@ def test_no_header_and_no_mail_is_smuggled_in(text: str) -> None:
     assert not [row for row in mail.get_content().splitlines() if row.startswith(("Bcc", "Click", "MAIL"))]
 
 
+def test_what_belongs_to_no_incident_belongs_to_no_thread() -> None:
+    """All rollbacks that somebody wanted would look like one conversation."""
+    mail = mail_of(a_notice(incident=""), to(25), "main")
+    assert (mail["References"], mail["In-Reply-To"]) == (None, None)
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.integers(0, 200))
 def test_any_text_is_a_mail_that_can_be_sent(text: str, times: int) -> None:
     """Headers end where they should, lines are no longer than SMTP allows."""
     long = text * times
-    notice = a_notice(id=text, title=long, reason=long, incident=text, affected=(long,) * 70, next_command=long)
+    notice = a_notice(id=text, title=long, reason=long, incident=text or "x", affected=(long,) * 70, next_command=long)
     raw = mail_of(notice, to(25), long).as_bytes()
     assert max(map(len, raw.split(b"\r\n"))) <= 998
     assert b"\n" not in raw.replace(b"\r\n", b"")

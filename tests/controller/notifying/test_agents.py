@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.controller.notifying.stories import Story, only
 
 from clarion_controller.notice import Kind, Notice, Severity
+from clarion_controller.notifying.agents import withdraw
 from clarion_controller.state.events import AgentBack, AgentLost, HostRemoved, HostRevoked
 
 
@@ -133,3 +134,14 @@ def test_who_is_lost_twice_in_the_record_is_told_once() -> None:
     told_lost(story, "web-1")
     story.happens(*lost("web-1", at=500.0))
     assert story.waits(1e6) == []
+
+
+def test_agents_of_an_environment_that_is_taken_out_are_not_missed() -> None:
+    """Those that were told end; those that were not yet are never told."""
+    story = Story()
+    opening = told_lost(story, "web-1")
+    story.happens(*lost("web-2", at=500.0))
+    left, told = withdraw(story.known.agents, {"staging"}, 510.0)
+    assert left == ()
+    assert (only(told).incident, only(told).resolves) == (opening.incident, True)
+    assert withdraw(story.known.agents, {"production"}, 510.0) == (story.known.agents, [])

@@ -6,6 +6,7 @@ import pytest
 from tests.controller.notifying.stories import NAMES, WEB_1, WEB_2, WEB_3, Story, deployment, kinds, only, rollback
 
 from clarion_controller.notice import Kind, Severity
+from clarion_controller.notifying.deployments import Deployments, withdraw
 from clarion_controller.state.events import (
     AbsentGone,
     Halted,
@@ -88,6 +89,43 @@ def test_a_rollback_by_hand_is_told_and_ends_what_was_wrong() -> None:
     assert (back.kind, back.severity, back.resolves) == (Kind.ROLLED_BACK, Severity.WARNING, True)
     assert back.title == "shop was rolled back to 1.0.0 in production"
     assert (back.incident, back.since) == (failed.incident, failed.since)
+
+
+def test_a_rollback_by_hand_when_nothing_was_wrong_is_no_incident() -> None:
+    """People hear of it; but somebody wanted it, so there is nothing that a pager would have to close."""
+    story = Story()
+    story.accepts(rollback())
+    back = only(story.ends(rollback(), DeploymentStatus.SUCCEEDED, at=20.0))
+    assert (back.kind, back.severity) == (Kind.ROLLED_BACK, Severity.WARNING)
+    assert (back.incident, back.opens, back.resolves) == ("", False, False)
+
+
+def test_what_is_wrong_with_all_is_not_ended_by_a_try_on_a_few_that_began_it() -> None:
+    """First one host, then all of them fail: what works on one host again says nothing about the others."""
+    story = Story()
+    attempt = deployment("a" * 32, "1.0.9", targets=Targets(hosts=[WEB_1]))
+    story.accepts(attempt)
+    story.ends(attempt, DeploymentStatus.FAILED, at=10.0)
+    story.accepts(SHOP)
+    story.ends(SHOP, DeploymentStatus.FAILED, at=20.0)
+    again = deployment("f" * 32, "1.2.0", targets=Targets(hosts=[WEB_1]))
+    story.accepts(again)
+    assert not only(story.ends(again, DeploymentStatus.SUCCEEDED, at=30.0)).resolves
+    story.accepts(NEXT)
+    assert only(story.ends(NEXT, DeploymentStatus.SUCCEEDED, at=40.0)).resolves
+
+
+def test_an_environment_that_is_taken_out_has_nothing_wrong() -> None:
+    """Its incidents end, and what still goes on there is followed no more."""
+    story = Story()
+    story.accepts(SHOP)
+    failed = only(story.ends(SHOP, DeploymentStatus.FAILED, at=10.0))
+    left, told = withdraw(story.known.deployments, {"staging"}, 50.0)
+    ending = only(told)
+    assert (ending.kind, ending.incident, ending.resolves) == (Kind.WITHDRAWN, failed.incident, True)
+    assert (ending.title, ending.since) == ("shop in production is not watched any more", 10.0)
+    assert left == Deployments()
+    assert withdraw(story.known.deployments, {"production"}, 50.0) == (story.known.deployments, [])
 
 
 def test_a_rollback_that_fails_says_that_it_is_one() -> None:

@@ -126,6 +126,9 @@ def test_an_incident_ends_at_most_once_and_only_after_it_began(drawn: Sequence[A
     """And after its end nothing is said of it, which would begin it again."""
     begun, ended = set[str](), set[str]()
     for notice in told_of(drawn):
+        if not notice.incident:
+            assert not notice.resolves
+            continue
         assert notice.incident not in ended
         if notice.resolves:
             assert notice.incident in begun
@@ -201,6 +204,9 @@ def test_every_kind_but_the_test_has_its_story() -> None:
     story.happens(*[BuildFinished(at=100.0, status=status, **what) for status in ("failed", "succeeded")])
     story.happens(NightlyFinished(at=101.0, night="n", broken={"a": ""}))
     story.happens(NightlyFinished(at=102.0, night="n", working=["a"]))
+    story.happens(AgentLost(at=103.0, **who))
+    story.waits(200.0)
+    story.happens(HostRevoked(at=201.0, host="h", name="h", environment="production"))
     assert told | {notice.kind for notice in story.notices} == {*Kind} - {Kind.TEST}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from tests.controller.notifying.stories import Story, kinds, only
 
 from clarion_controller.api.nightly_routes import event_of
@@ -80,3 +81,27 @@ def test_a_night_that_did_not_come_to_its_end_is_told_as_such() -> None:
     check = Check(name=REBUILD, result=Result.BROKEN, since="2026-11-03")
     after = Report(night="2026-11-03", began=0.0, ended=1.0, checks=(check,))
     assert kinds(story.happens(event_of(after, 3.0))) == ["nightly_repaired", "nightly_broken"]
+
+
+def test_a_check_that_there_is_no_more_is_not_waited_for() -> None:
+    """Its role or its app was taken out: after a week in which no night said a word of it, its incident ends."""
+    story = Story()
+    gone = only(story.happens(later(1, [WEB])))
+    assert [told for day in range(2, 9) for told in story.happens(later(day, working=[REBUILD]))] == []
+    ending = only(story.happens(later(9, working=[REBUILD])))
+    assert (ending.kind, ending.incident, ending.resolves) == (Kind.WITHDRAWN, gone.incident, True)
+    assert only(story.happens(later(10, [WEB]))).kind is Kind.NIGHTLY_BROKEN
+
+
+def test_what_stays_broken_keeps_the_incident_and_not_what_is_gone() -> None:
+    """The rest of the same night ends it."""
+    story = Story()
+    both = only(story.happens(later(1, [WEB, REBUILD])))
+    assert [told for day in range(2, 12) for told in story.happens(later(day, [REBUILD], working=[]))] == []
+    ending = only(story.happens(later(12, working=[REBUILD])))
+    assert (ending.incident, ending.resolves, ending.affected) == (both.incident, True, (REBUILD,))
+
+
+def later(day: int, broken: Sequence[str] = (), working: Sequence[str] = (REBUILD, WEB, DATABASE)) -> NightlyFinished:
+    """Return how a night ended, at its time."""
+    return replace(night(day, broken, working), at=day * 86_400.0)

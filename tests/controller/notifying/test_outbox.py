@@ -27,7 +27,7 @@ def put(outbox: Outbox, *outgoing: Outgoing, cursor: int = 1, closed: tuple[str,
     outbox.advance(Changes(Standing(cursor, b"{}", b"{}"), outgoing, closed))
 
 
-def outgoing(subject: str, destination: str = CHAT, *opens: str) -> Outgoing:
+def outgoing(subject: str, destination: str = CHAT, opens: str = "") -> Outgoing:
     """Return something that goes out."""
     return Outgoing(destination, subject, subject.encode(), 100.0, opens)
 

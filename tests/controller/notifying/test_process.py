@@ -25,6 +25,7 @@ from clarion_protocol.words import DeploymentStatus, HostStatus
 
 pytestmark = pytest.mark.once
 
+REPOSITORY = '[repository.shop]\nurl = "https://github.com/acme/shop"\nbranches = ["*"]\n'
 PROCESS = [sys.executable, "-m", "clarion_controller.notifying.main"]
 
 
@@ -54,7 +55,7 @@ class Home:
     def __init__(self, folder: Path, fleet: str) -> None:
         self.path = folder
         (folder / "state").mkdir(parents=True)
-        (folder / "fleet.toml").write_text(fleet)
+        (folder / "fleet.toml").write_text(f"{REPOSITORY}{fleet}")
         self._database = open_database(folder / "state" / "clarion.db")
         self.log = StateLog(self._database)
         self._count = 0
@@ -169,16 +170,16 @@ def test_only_one_tells(home: Home) -> None:
     assert b"told from" in second.stderr
 
 
-def test_a_fleet_toml_that_was_changed_counts_at_once_and_a_broken_one_never(home: Home, ears: Ears) -> None:
+def test_a_fleet_toml_that_was_changed_counts_soon_and_a_broken_one_never(home: Home, ears: Ears) -> None:
     """A channel is added without a restart; a slip of the pen silences nobody."""
     path = home.path / "fleet.toml"
     with home.told(), listening() as other:
-        path.write_text(f"{ears.fleet()}{other.fleet('second')}")
-        time.sleep(1.0)
+        path.write_text(f"{REPOSITORY}{ears.fleet()}{other.fleet('second')}")
+        time.sleep(2.5)
         home.build("failed")
         wait_for(lambda: len(ears.accepted) == len(other.accepted) == 1)
         path.write_text("[[notify]\n")
-        time.sleep(1.0)
+        time.sleep(2.5)
         home.build("failed")
         wait_for(lambda: len(ears.accepted) == len(other.accepted) == 2)
 

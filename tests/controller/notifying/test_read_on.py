@@ -18,6 +18,7 @@ from clarion_controller.notice import Notice
 from clarion_controller.notifying.destinations import FORGE, NOTIFY
 from clarion_controller.notifying.outbox import DAY, Changes, Outbox, Standing
 from clarion_controller.notifying.read_on import Reader
+from clarion_controller.notifying.resume import resume
 from clarion_controller.notifying.tail import Tail
 from clarion_controller.state.events import BuildFinished
 from clarion_controller.state.log import Batch
@@ -47,7 +48,7 @@ class World:
 
     def __init__(self, home: Path, *faults: Faults) -> None:
         (home / "state").mkdir()
-        self._stack, self._home = ExitStack(), home
+        self._stack, self._home, self._was_here = ExitStack(), home, False
         self.fleet: FakeFleet = fleet_of(home / "state", 3, *faults)
         self.restart()
 
@@ -55,7 +56,9 @@ class World:
         """Begin to read, or begin again."""
         self._stack.close()
         self.outbox = self._stack.enter_context(closing(Outbox(self._home)))
-        self.reader = Reader(self._stack.enter_context(closing(Tail(self._home))), self.outbox)
+        tail = self._stack.enter_context(closing(Tail(self._home)))
+        self.reader = Reader(tail, self.outbox, resume(tail, self.outbox, FLEET, was_here=self._was_here))
+        self._was_here = True
 
     def close(self) -> None:
         """Let go of the files."""
@@ -149,7 +152,7 @@ def test_an_older_log_is_read_from_its_end(world: World) -> None:
     world.outbox.advance(Changes(Standing(10_000, b"{}", b"{}")))
     with capture_logs() as logs:
         world.restart()
-    assert "notifying.log_is_shorter" in [line["event"] for line in logs]
+    assert "notifying.memory_lost" in [line["event"] for line in logs]
     build(world, "failed")
     world.read()
     assert world.waits() == ["build_broken"]

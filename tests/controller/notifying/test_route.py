@@ -9,7 +9,7 @@ import pytest
 from clarion_controller.fleet_toml.channels import Channel, Slack
 from clarion_controller.fleet_toml.table import Secret
 from clarion_controller.notice import Kind, Notice, Severity
-from clarion_controller.notifying.route import opens, route
+from clarion_controller.notifying.route import route
 
 
 def channel(name: str = "chat", **filters: Any) -> Channel:
@@ -20,7 +20,7 @@ def channel(name: str = "chat", **filters: Any) -> Channel:
 def notice(**fields: Any) -> Notice:
     """Return a notice of a failed deployment to production, or of something else."""
     told = {"kind": Kind.DEPLOYMENT_FAILED, "severity": Severity.ERROR, "environment": "production", **fields}
-    return Notice(id="1", incident="deployment-1", title="", since=0.0, at=0.0, **told)
+    return Notice(**{"id": "1", "incident": "deployment-1", "title": "", "since": 0.0, "at": 0.0, **told})
 
 
 BUILD = notice(kind=Kind.BUILD_BROKEN, severity=Severity.WARNING, environment="")
@@ -60,14 +60,25 @@ def test_what_goes_on_within_an_incident_is_filtered_like_everything() -> None:
     assert route(part, [channel(min_severity=Severity.ERROR)], {"chat"}) == []
 
 
+def test_what_is_late_or_only_not_watched_any_more_is_news_to_whoever_waits_for_an_end_alone() -> None:
+    """An end that nobody hears would leave an alert open for ever; anything else would be history."""
+    channels = [channel(), channel("pager", min_severity=Severity.ERROR)]
+    good = notice(kind=Kind.BUILD_REPAIRED, severity=Severity.INFO, resolves=True)
+    assert route(good, channels, {"pager"}, is_late=True) == ["pager"]
+    assert route(notice(), channels, {"pager"}, is_late=True) == []
+    gone = notice(kind=Kind.WITHDRAWN, severity=Severity.INFO, resolves=True)
+    assert route(gone, channels, {"pager"}) == ["pager"]
+
+
 @pytest.mark.parametrize(
     ("told", "is_opening"),
     [
         pytest.param(notice(), True, id="a failure"),
         pytest.param(notice(resolves=True), False, id="an end"),
         pytest.param(notice(severity=Severity.INFO), False, id="a success that ends nothing"),
+        pytest.param(notice(severity=Severity.WARNING, incident=""), False, id="what somebody did, and went well"),
     ],
 )
 def test_what_is_wrong_opens_an_incident(told: Notice, *, is_opening: bool) -> None:
     """Its end is told to the same people."""
-    assert opens(told) is is_opening
+    assert told.opens is is_opening
