@@ -1,6 +1,6 @@
 """A new server like an old one: what is refused before it costs money, of what it is made, and how far it has come.
 
-Pure: hosts, deployments and fleet.toml go in; a decision, or a sentence that says what it waits for, comes out.
+Pure: hosts and fleet.toml go in; a decision, or a sentence that says what it waits for, comes out.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, HostProgress, StreamAnswer
+from clarion_controller.api.answers import HostAnswer, OneHostAnswer, PartAnswer
 from clarion_controller.fleet_toml.fleet import Fleet, unknown
 from clarion_controller.fleet_toml.roles import Role
 from clarion_protocol.errors import BadConfig, Blocked
@@ -70,48 +70,26 @@ class Standing:
     broken: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What the controller said in one look: hosts, streams, and of each app its deployments, newest first."""
-
-    hosts: Sequence[HostAnswer]
-    streams: Sequence[StreamAnswer]
-    deployments: Mapping[str, Sequence[DeploymentAnswer]]
-
-    def parts_of(self, name: str) -> dict[str, HostProgress | None]:
-        """Return where the host stands with each app in force; None if the app was meant for named hosts only."""
-        return {
-            stream.app: _part(name, self.deployments.get(stream.app, ())) for stream in self.streams if stream.wanted
-        }
-
-
-def _part(name: str, deployments: Sequence[DeploymentAnswer]) -> HostProgress | None:
-    parts = (host for each in deployments for host in each.hosts if host.name == name and host.id)
-    return next(parts, None)
-
-
-def standing(name: str, seen: Seen) -> Standing:
+def standing(seen: OneHostAnswer) -> Standing:
     """Return how far the new server has come."""
-    host = next((host for host in seen.hosts if host.name == name and host.is_enrolled), None)
-    if host is None:
+    host = seen.host
+    if host is None or not host.is_enrolled:
         return Standing("boots, and has not joined yet")
     if not host.is_connected:
         return Standing("has joined, and is not connected yet", has_joined=True)
     if not host.is_discovered:
         return Standing("is connected; its cloud does not list it yet", has_joined=True)
-    parts = {app: part for app, part in seen.parts_of(name).items() if part}
-    broken = tuple(app for app, part in parts.items() if part.status in BROKEN)
-    waiting = [f"{app} {part.status.value}" for app, part in parts.items() if part.status is not HostStatus.COMMITTED]
+    parts = {each.app: each.part.status for each in seen.parts if each.part}
+    broken = tuple(app for app, status in parts.items() if status in BROKEN)
+    waiting = [f"{app} {status.value}" for app, status in parts.items() if status is not HostStatus.COMMITTED]
     return Standing(
         ", ".join(waiting) or "runs what is in force",
         has_joined=True,
-        is_done=all(part.status is HostStatus.COMMITTED or app in broken for app, part in parts.items()),
+        is_done=all(status is HostStatus.COMMITTED or app in broken for app, status in parts.items()),
         broken=broken,
     )
 
 
-def not_its_own(name: str, role: Role, seen: Seen) -> list[StreamAnswer]:
+def not_its_own(role: Role, seen: OneHostAnswer) -> list[PartAnswer]:
     """Return what is in force and was ordered for named hosts only, of the apps that belong on its role."""
-    parts = seen.parts_of(name)
-    wanted = [stream for stream in seen.streams if stream.wanted and parts.get(stream.app) is None]
-    return [stream for stream in wanted if not role.apps or stream.app in role.apps]
+    return [each for each in seen.parts if each.part is None and (not role.apps or each.app in role.apps)]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from tests.controller.cli.conftest import a_host, progress
+from tests.controller.cli.conftest import a_host
 
-from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, HostProgress, StreamAnswer
+from clarion_controller.api.answers import HostAnswer, HostProgress, OneHostAnswer, PartAnswer
 from clarion_controller.fleet_toml.fleet import Aws, Azure, Environment, Fleet, Gcp, HostSource
 from clarion_controller.fleet_toml.roles import AwsServer, AzureServer, GcpServer, Role
-from clarion_controller.provision import Seen, model_of, not_its_own, role_of, standing
+from clarion_controller.provision import model_of, not_its_own, role_of, standing
 from clarion_controller.provisioners.listed import refuse_unlisted
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, UnknownName
-from clarion_protocol.words import DeploymentStatus, HostStatus
+from clarion_protocol.words import HostStatus
 
 HOSTS = [a_host("web-1", groups=["web"]), a_host("web-2", is_connected=False)]
 FLEET = Fleet(role={"web": Role(groups=("web",)), "db": Role(groups=("db",)), "big-db": Role(groups=("db",))})
@@ -116,61 +114,32 @@ def part(status: HostStatus, name: str = "web-9") -> HostProgress:
     return HostProgress(name=name, id="9" * 32, status=status)
 
 
-def ordered(app: str, *parts: HostProgress) -> DeploymentAnswer:
-    """Return a deployment with these hosts."""
-    return progress(DeploymentStatus.SUCCEEDED, app=app, hosts=list(parts))
+def seen(host: HostAnswer | None, **parts: HostProgress | None) -> OneHostAnswer:
+    """Return what the controller says of web-9, with version 1.0.0 of each app in force."""
+    return OneHostAnswer(
+        host=host, parts=[PartAnswer(app=app, wanted="1.0.0", part=each) for app, each in parts.items()]
+    )
 
 
-def seen(*hosts: HostAnswer, **deployments: list[DeploymentAnswer]) -> Seen:
-    """Return what the controller says, with version 1.0.0 of each app in force."""
-    streams = [
-        StreamAnswer(app=app, environment="production", wanted="1.0.0", deployment=None, running={}, hosts=[])
-        for app in deployments
-    ]
-    return Seen(hosts, streams, deployments)
-
-
-STANDING: dict[str, tuple[Seen, str, bool, bool]] = {
-    "nobody": (seen(a_host("web-1")), "has not joined yet", False, False),
+STANDING: dict[str, tuple[OneHostAnswer, str, bool, bool]] = {
+    "nobody": (seen(None), "has not joined yet", False, False),
     "listed only": (seen(a_host("web-9", is_enrolled=False, id=None)), "has not joined yet", False, False),
     "silent": (seen(a_host("web-9", is_connected=False)), "is not connected yet", True, False),
     "not listed": (seen(a_host("web-9", is_discovered=False)), "does not list it yet", True, False),
     "nothing in force": (seen(a_host("web-9")), "runs what is in force", True, True),
-    "on its way": (
-        seen(a_host("web-9"), shop=[ordered("shop", part(HostStatus.TESTING))]),
-        "shop testing",
-        True,
-        False,
-    ),
-    "committed": (
-        seen(a_host("web-9"), shop=[ordered("shop", part(HostStatus.COMMITTED))]),
-        "runs what is in force",
-        True,
-        True,
-    ),
-    "an older order is its own": (
-        seen(
-            a_host("web-9"),
-            shop=[ordered("shop", part(HostStatus.FAILED, "web-1")), ordered("shop", part(HostStatus.STAGED))],
-        ),
-        "shop staged",
-        True,
-        False,
-    ),
-    "failed": (seen(a_host("web-9"), shop=[ordered("shop", part(HostStatus.FAILED))]), "shop failed", True, True),
-    "for others only": (
-        seen(a_host("web-9"), shop=[ordered("shop", part(HostStatus.FAILED, "web-1"))]),
-        "runs what is in force",
-        True,
-        True,
-    ),
+    "on its way": (seen(a_host("web-9"), shop=part(HostStatus.TESTING)), "shop testing", True, False),
+    "committed": (seen(a_host("web-9"), shop=part(HostStatus.COMMITTED)), "runs what is in force", True, True),
+    "failed": (seen(a_host("web-9"), shop=part(HostStatus.FAILED)), "shop failed", True, True),
+    "for others only": (seen(a_host("web-9"), shop=None), "runs what is in force", True, True),
 }
 
 
 @pytest.mark.parametrize(("what", "sentence", "has_joined", "is_done"), STANDING.values(), ids=STANDING.keys())
-def test_how_far_it_has_come_is_one_sentence(what: Seen, sentence: str, has_joined: bool, is_done: bool) -> None:
+def test_how_far_it_has_come_is_one_sentence(
+    what: OneHostAnswer, sentence: str, has_joined: bool, is_done: bool
+) -> None:
     """From the boot to the commit of everything that is meant for it."""
-    found = standing("web-9", what)
+    found = standing(what)
     assert sentence in found.sentence
     assert (found.has_joined, found.is_done) == (has_joined, is_done)
     assert found.broken == (("shop",) if sentence == "shop failed" else ())
@@ -183,9 +152,5 @@ def test_how_far_it_has_come_is_one_sentence(what: Seen, sentence: str, has_join
 )
 def test_what_was_ordered_for_named_hosts_only_is_told(role: Role, expected: list[str]) -> None:
     """Of the apps that belong on its role, and are in force without it."""
-    orders: dict[str, Any] = {
-        "shop": [ordered("shop", part(HostStatus.COMMITTED))],
-        "api": [ordered("api", part(HostStatus.COMMITTED, "web-1"))],
-        "cron": [],
-    }
-    assert [stream.app for stream in not_its_own("web-9", role, seen(a_host("web-9"), **orders))] == expected
+    what = seen(a_host("web-9"), shop=part(HostStatus.COMMITTED), api=None, cron=None)
+    assert [each.app for each in not_its_own(role, what)] == expected

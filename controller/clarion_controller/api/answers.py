@@ -5,6 +5,7 @@ method   path                                            body                ans
 =======  ==============================================  ==================  ==================
 GET      /v1/fleet                                                           FleetAnswer
 GET      /v1/hosts?environment=&app=                                         list[HostAnswer]
+GET      /v1/hosts/{name}?environment=                                       OneHostAnswer
 GET      /v1/sources?environment=                                            list[SourceAnswer]
 GET      /v1/doctor                                                          list[Finding]
 DELETE   /v1/hosts/{name}?environment=                                       HostAnswer
@@ -221,6 +222,21 @@ class DeploymentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     hosts: list[HostProgress] = []
     counts: dict[str, int] = {}
+
+
+class PartAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An app in force, and where one host stands with it; None if it was ordered for other hosts only."""
+
+    app: str
+    wanted: str
+    part: HostProgress | None = None
+
+
+class OneHostAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One host, and its part in all that is in force in its environment; None if there is no host of that name."""
+
+    host: HostAnswer | None = None
+    parts: list[PartAnswer] = []
 
 
 class LogAnswer(msgspec.Struct, frozen=True, kw_only=True):

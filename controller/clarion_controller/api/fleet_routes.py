@@ -14,6 +14,7 @@ from clarion_controller.api.answers import (
     InvitationAnswer,
     InviteAnswer,
     InviteRequest,
+    OneHostAnswer,
     SourceAnswer,
 )
 from clarion_controller.api.desk import Asked, TheDesk, environments_of
@@ -33,6 +34,13 @@ async def hosts(desk: TheDesk, environment: Asked = None, app: Asked = None) -> 
     """List hosts: all, those of an environment, those on which an app runs."""
     found = [host for each in environments_of(desk, environment) for host in desk.views.hosts(each)]
     return [host for host in found if app is None or any(running.app == app for running in host.running)]
+
+
+@get("/v1/hosts/{name:str}")
+async def one_host(desk: TheDesk, name: FromPath[str], environment: FromQuery[str]) -> OneHostAnswer:
+    """Show one host and how far it has come; who waits for it asks again and again, and the fleet is large."""
+    environments_of(desk, environment)
+    return desk.views.one_host(environment, name)
 
 
 @get("/v1/sources")
@@ -92,4 +100,4 @@ async def doctor(desk: TheDesk) -> list[Finding]:
     return await examine(Patient(desk.cluster, desk.discovery.sources, desk.views.hosts, desk.builds.builder_seen))
 
 
-ROUTES = [fleet, hosts, sources, revoke_host, invite, invitations, withdraw, doctor]
+ROUTES = [fleet, hosts, one_host, sources, revoke_host, invite, invitations, withdraw, doctor]

@@ -10,7 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, HostProgress, LogAnswer, StreamAnswer
+from clarion_controller.api.answers import (
+    DeploymentAnswer,
+    HostAnswer,
+    HostProgress,
+    LogAnswer,
+    OneHostAnswer,
+    PartAnswer,
+    StreamAnswer,
+)
 from clarion_controller.catch_up import own_walk
 from clarion_controller.explain import rivalry, why, wrong_clock
 from clarion_controller.history import GOOD, History
@@ -66,6 +74,30 @@ class Views:
             UnknownName: no such environment.
         """
         return [self._member(environment, member) for member in self.membership.members(environment)]
+
+    def one_host(self, environment: str, name: str) -> OneHostAnswer:
+        """Return one host, if there is such a one, and its part in what is in force.
+
+        Raises:
+            UnknownName: no such environment.
+        """
+        member = next((each for each in self.membership.members(environment) if each.name == name), None)
+        if member is None:
+            return OneHostAnswer()
+        streams = self.rollouts.streams.of(environment)
+        parts = [part for walks in streams if (part := self._part(walks, member))]
+        return OneHostAnswer(host=self._member(environment, member), parts=sorted(parts, key=lambda part: part.app))
+
+    def _part(self, walks: Sequence[Walk], member: Member) -> PartAnswer | None:
+        wanted = self._wanted(walks)
+        if wanted is None:
+            return None
+        app, id_ = walks[0].state.deployment.app, member.host.id if member.host else ""
+        for walk in walks:
+            if part := walk.state.hosts.get(id_):
+                progress = self._host_progress(id_, part, walk.state, is_newest=walk is walks[0])
+                return PartAnswer(app=app, wanted=wanted, part=progress)
+        return PartAnswer(app=app, wanted=wanted)
 
     def host(self, host: Host) -> HostAnswer:
         """Return one enrolled host."""

@@ -23,6 +23,7 @@ from clarion_controller.api.answers import (
     InviteAnswer,
     InviteRequest,
     LogAnswer,
+    OneHostAnswer,
     PlanAnswer,
     PlanRequest,
     SourceAnswer,
@@ -56,6 +57,11 @@ class Controller:
     def hosts(self, environment: str | None = None, app: str | None = None) -> list[HostAnswer]:
         """Return all hosts, or those of an environment."""
         return self._call("GET", "/v1/hosts", list[HostAnswer], query={"environment": environment, "app": app})
+
+    def one_host(self, name: str, environment: str) -> OneHostAnswer:
+        """Return one host, if there is such a one, and its part in what is in force."""
+        _check_host(name, environment)
+        return self._call("GET", f"/v1/hosts/{name}", OneHostAnswer, query={"environment": environment})
 
     def sources(self, environment: str | None = None) -> list[SourceAnswer]:
         """Return who lists the hosts, and how lately."""

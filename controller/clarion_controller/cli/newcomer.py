@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from clarion_controller.api.answers import StreamAnswer
+from clarion_controller.api.answers import PartAnswer
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import INTERRUPTED
 from clarion_controller.cli.show import note, printable, say, show_error
 from clarion_controller.explain import in_words
 from clarion_controller.fleet_toml.roles import Role
-from clarion_controller.provision import Seen, Standing, not_its_own, standing
+from clarion_controller.provision import Standing, not_its_own, standing
 from clarion_controller.provisioners.clouds import removal
 from clarion_controller.provisioners.provisioner import Machine, Provisioner
 from clarion_protocol.errors import ClarionError, ControllerUnreachable, ProvisionFailed, UnknownName
@@ -97,23 +97,14 @@ def _follow(controller: Controller, newcomer: Newcomer, seconds: float) -> Stand
 def _look(controller: Controller, newcomer: Newcomer) -> Standing | None:
     """Return where the newcomer stands; None while the controller is away."""
     try:
-        return standing(newcomer.name, _seen(controller, newcomer))
+        return standing(controller.one_host(newcomer.name, newcomer.environment))
     except ControllerUnreachable:
         return None
 
 
-def _seen(controller: Controller, newcomer: Newcomer) -> Seen:
-    """Ask the controller; for what is in force only when the newcomer is there to take it."""
-    hosts = controller.hosts(newcomer.environment)
-    if not any(host.name == newcomer.name and host.is_connected for host in hosts):
-        return Seen(hosts, [], {})
-    streams = controller.status(newcomer.environment)
-    return Seen(hosts, streams, {each.app: controller.deployments(newcomer.environment, each.app) for each in streams})
-
-
 def _conclude(controller: Controller, newcomer: Newcomer, last: Standing) -> int:
     """Say how a newcomer that has joined stands; it stays, whatever that is."""
-    for each in not_its_own(newcomer.name, newcomer.role, _seen(controller, newcomer)):
+    for each in not_its_own(newcomer.role, controller.one_host(newcomer.name, newcomer.environment)):
         note(_how_to_deploy(newcomer, each))
     if not last.is_done:
         hint = f"It stays and goes on: 'clarion status -e {newcomer.environment}'. {newcomer.how_to_remove}"
@@ -127,7 +118,7 @@ def _conclude(controller: Controller, newcomer: Newcomer, last: Standing) -> int
     return ExitCode.COMMITTED
 
 
-def _how_to_deploy(newcomer: Newcomer, stream: StreamAnswer) -> str:
+def _how_to_deploy(newcomer: Newcomer, stream: PartAnswer) -> str:
     command = f"clarion deploy {stream.app} {stream.wanted} -e {newcomer.environment} --hosts {newcomer.name}"
     return f"{stream.app} {stream.wanted} was ordered for named hosts only, and is not on {newcomer.name}: '{command}'."
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from clarion_controller.api.answers import HostAnswer, HostProgress, StreamAnswer
+from clarion_controller.api.answers import HostAnswer, HostProgress, OneHostAnswer, PartAnswer
 from clarion_controller.cli import newcomer
 from clarion_controller.cli.client import Controller
 from clarion_controller.cli.newcomer import Newcomer, Waiting, watch
 from clarion_controller.fleet_toml.roles import AwsServer, Role
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
 from clarion_protocol.errors import CloudUnavailable, ProvisionFailed
-from clarion_protocol.words import DeploymentStatus, ExitCode, HostStatus
+from clarion_protocol.words import ExitCode, HostStatus
 
-from .conftest import StandIn, a_host, progress
+from .conftest import StandIn, a_host
 
 ROLE = Role(aws=AwsServer(region="eu-west-1", image="ami-1", instance_type="t3.small"))
 TOKEN = "a" * 32
@@ -63,10 +63,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 def joins(controller: StandIn, host: HostAnswer | None, *parts: HostProgress) -> None:
     """Let the controller say that the host is there, and how it stands with shop."""
-    stream = StreamAnswer(app="shop", environment="production", wanted="1.1.0", deployment=None, running={}, hosts=[])
-    controller.answers["GET /v1/hosts"] = lambda *_: [host] if host else []
-    controller.answers["GET /v1/status"] = lambda *_: [stream]
-    controller.answers["GET /v1/deployments"] = lambda *_: [progress(DeploymentStatus.RUNNING, hosts=list(parts))]
+    in_force = [PartAnswer(app="shop", wanted="1.1.0", part=part) for part in parts]
+    controller.answers["GET /v1/hosts/web-9"] = lambda *_: OneHostAnswer(host=host, parts=in_force)
 
 
 def watched(home: Path, cloud: Cloud, seconds: float = 0.3) -> int:
@@ -130,6 +128,6 @@ def test_a_host_on_which_an_app_fails_stays(
 def test_a_controller_that_is_away_for_a_while_is_waited_for(controller: StandIn, home: Path, cloud: Cloud) -> None:
     """A server that boots does not stop because the controller restarts."""
     joins(controller, WEB_9, part(HostStatus.COMMITTED))
-    answers, looks = controller.answers["GET /v1/hosts"], iter([b"<html>", b"<html>"])
-    controller.answers["GET /v1/hosts"] = lambda query, body: next(looks, None) or answers(query, body)
+    answers, looks = controller.answers["GET /v1/hosts/web-9"], iter([b"<html>", b"<html>"])
+    controller.answers["GET /v1/hosts/web-9"] = lambda query, body: next(looks, None) or answers(query, body)
     assert watched(home, cloud, 5) == ExitCode.COMMITTED
