@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -188,11 +189,18 @@ def server_of(night: Night, machine: Machine) -> Container:
     return server
 
 
-def test_a_link_to_this_machines_journal_shows_nothing_of_it(night: Night, tmp_path: Path) -> None:
+@pytest.fixture
+def lasting_folder() -> Iterator[Path]:
+    """Give a folder whose path no server has for its own files in memory."""
+    with TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_link_to_this_machines_journal_shows_nothing_of_it(night: Night, lasting_folder: Path) -> None:
     """A server's own journal comes into its console; what only this machine's root may read never does."""
     machine = night.provisioner.create(night.order("web", MISCHIEF, agent=""))
     until(lambda: "words of a unit" in night.provisioner.console(machine))
-    precious = tmp_path / "journal"
+    precious = lasting_folder / "journal"
     shutil.copytree(max(night.place.glob("acme-night/[0-9]*/disk/var/log/journal")), precious)
     for path in (precious, *precious.rglob("*")):
         os.chown(path, 0, 0)
