@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.controller.live import Live, live, new_cluster
 
-from clarion_controller.api.answers import Health, InviteRequest
+from clarion_controller.api.answers import Health, InviteRequest, OneHostAnswer, PartAnswer, PlanRequest
 from clarion_protocol.errors import UnknownName
-from clarion_protocol.words import new_id
+from clarion_protocol.words import HostStatus, new_id
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,25 @@ def test_the_doctor_makes_the_whole_round(controller: Live) -> None:
     for subject in ("metadata", "disk", "ports", "store", "production fleet"):
         assert findings[subject].health is Health.OK, findings[subject]
     assert "clarion hosts invite" in findings["production fleet"].hint
+
+
+def test_one_host_is_shown_with_its_part_in_what_is_in_force(tmp_path: Path) -> None:
+    """From nobody of that name, over an order that means others only, to where it stands; whoever waits asks often."""
+    cluster = new_cluster(tmp_path)
+    cluster.publish("1.0.0")
+    with live(cluster.home) as controller:
+        ask = controller.client.one_host
+        assert ask("web-2", "production") == OneHostAnswer()
+        controller.enrol("web-1")
+        request = PlanRequest(app="shop", environment="production", version="1.0.0", hosts=["web-1"])
+        controller.client.order(controller.client.plan(request).deployment.sealed(controller.deployer))
+        controller.enrol("web-2")
+        first, second = ask("web-1", "production"), ask("web-2", "production")
+        assert second.host
+        assert (second.host.name, second.host.is_enrolled) == ("web-2", True)
+        assert second.parts == [PartAnswer(app="shop", wanted="1.0.0")]
+        assert [(each.app, each.part and each.part.status) for each in first.parts] == [("shop", HostStatus.PENDING)]
+        with pytest.raises(UnknownName):
+            ask("web-1", "nowhere")
+        with pytest.raises(UnknownName):
+            ask("../fleet", "production")

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from structlog.testing import capture_logs
 
+from clarion_controller.notifying.notices_file import DAMAGED, NAME
 from clarion_controller.notifying.outbox import DAY, Changes, Outbox, Outgoing, Standing
+from clarion_protocol.errors import BadConfig
 
 CHAT, MAIL = "notify:chat", "notify:mail"
 
@@ -123,3 +126,43 @@ def test_it_is_for_its_owner_alone(outbox: Outbox, tmp_path: Path) -> None:
     """Notices say what is wrong and where."""
     assert outbox.standing() is None
     assert (tmp_path / "state" / "notices.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database " * 1000, b"SQLite format 3\0" + b"\xff" * 8000], ids=["text", "a head"]
+)
+def test_a_damaged_one_is_set_aside_and_begun_anew(tmp_path: Path, content: bytes) -> None:
+    """People are told again, rather than never; what is left of the old one is kept for who wants to look."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / NAME).write_bytes(content)
+    with capture_logs() as logs, closing(Outbox(tmp_path)) as outbox:
+        assert outbox.is_begun_anew
+        assert outbox.standing() is None
+    assert [line["event"] for line in logs] == ["notifying.outbox_damaged"]
+    assert (tmp_path / "state" / DAMAGED).read_bytes() == content
+    with closing(Outbox(tmp_path)) as outbox:
+        assert not outbox.is_begun_anew
+
+
+def test_one_that_cannot_be_opened_now_is_left_alone(tmp_path: Path) -> None:
+    """A full disk, or a file that is not ours, passes; what waits in it is still there then."""
+    (tmp_path / "state" / NAME).mkdir(parents=True)
+    with pytest.raises(BadConfig) as caught:
+        Outbox(tmp_path)
+    assert "df -h" in str(caught.value.hint)
+    assert not (tmp_path / "state" / DAMAGED).exists()
+
+
+def test_a_destination_with_another_name_keeps_what_waits_and_what_it_knows(outbox: Outbox) -> None:
+    """A pager that is called otherwise from now on still closes what it opened."""
+    put(outbox, outgoing("one", CHAT, "incident-1"))
+    outbox.rename(CHAT, MAIL)
+    assert (first(outbox), first(outbox, MAIL), outbox.told("incident-1")) == ("", "one", {MAIL})
+
+
+def test_a_destination_that_is_gone_waits_for_nothing(outbox: Outbox) -> None:
+    """One that comes back under the same name begins anew."""
+    put(outbox, outgoing("one", CHAT, "incident-1"), outgoing("one", MAIL, "incident-1"))
+    outbox.abandon([MAIL], 200.0)
+    assert outbox.told("incident-1") == {MAIL}
+    assert set(outbox.waited_for()) == {"incident-1"}

@@ -60,11 +60,11 @@ class Home:
         self.log = StateLog(self._database)
         self._count = 0
 
-    def build(self, outcome: str) -> None:
-        """Record the end of a build of a branch of its own; what is told is "build of shop broken: branch N"."""
+    def build(self, outcome: str, branch: str = "") -> None:
+        """Record the end of a build of a branch, or of one of its own; it is told as "... broken: branch N"."""
         self._count += 1
         what = {"build": "b" * 32, "repository": "shop", "app": "shop", "commit": "c" * 40}
-        event = BuildFinished(at=time.time(), ref=f"refs/heads/{self._count}", status=outcome, **what)
+        event = BuildFinished(at=time.time(), ref=f"refs/heads/{branch or self._count}", status=outcome, **what)
         self.log.record(Batch([(None, event)]))
 
     @contextmanager
@@ -159,6 +159,25 @@ def test_it_ends_when_its_controller_is_gone(home: Home, tmp_path: Path) -> None
         assert b"notifying.ready" in parent.stderr.readline()
         parent.kill()
         wait_for(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def test_an_outbox_that_somebody_removes_is_begun_anew(home: Home, ears: Ears) -> None:
+    """The process would write where nobody ever reads; the next one finds what is wrong in the log again."""
+    with home.told() as process:
+        home.build("failed")
+        wait_for(lambda: len(ears.accepted) == 1)
+        for path in (home.path / "state").glob("notices.db*"):
+            path.unlink()
+        assert process.wait(20) == 1
+    again = subprocess.Popen([*PROCESS, str(home.path), str(os.getpid())], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: overview(home.path)[0].last_sent is None and (home.path / "state" / "notices.db").exists())
+        home.build("succeeded", "1")
+        wait_for(lambda: kinds(ears.accepted) == ["build_broken", "build_repaired"])
+        assert ears.accepted[1].incident == ears.accepted[0].incident
+    finally:
+        again.kill()
+        again.wait(20)
 
 
 def test_only_one_tells(home: Home) -> None:
