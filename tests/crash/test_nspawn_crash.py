@@ -139,7 +139,7 @@ def test_killed_while_a_root_file_system_is_built_nothing_goes_on(tmp_path: Path
         assert_nothing_is_left(place)
 
 
-@pytest.mark.parametrize("phase", ["sleep 2", "--boot", "systemd-journald", "running"])
+@pytest.mark.parametrize("phase", ["sleep 2", "--private-network", "systemd-journald", "running"])
 def test_killed_while_a_server_is_made_nothing_goes_on(tmp_path: Path, rootfs: Path, phase: str) -> None:
     """In the setup script with a daemon, while it boots, and when it is up, with a program beside it.
 
