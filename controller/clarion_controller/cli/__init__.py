@@ -59,7 +59,8 @@ def _run_verb(name: str, arguments: Sequence[str], where: place.Place) -> int:
     try:
         code = program(args=list(arguments), prog_name=f"clarion {name}", standalone_mode=False, obj=where)
     except typer.TyperException as error:
-        show_error(error.format_message(), f"Run 'clarion {name} --help' for how it is used.")
+        what = error.format_message().replace(": Value error, ", ": ")  # a word of typer's own parser
+        show_error(what, f"Run 'clarion {name} --help' for how it is used.")
         return ExitCode.USAGE
     except typer.Abort:
         show_error("nothing was done", None)

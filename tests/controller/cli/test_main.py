@@ -61,6 +61,7 @@ def test_each_kind_of_error_has_its_exit_code(error: ClarionError, code: ExitCod
         (["deploy", "shop"], "Missing argument"),
         (["hosts", "invite"], "Missing option"),
         (["hosts", "frobnicate"], "No such command"),
+        (["nightly", "--only", "apps"], "'--only': 'apps' is not one of 'rebuild', 'servers'"),
         (["status"], "clarion serve"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
