@@ -45,8 +45,11 @@ def notify(context: typer.Context, *, json: options.Json = False) -> None:
 def _show(standings: Sequence[ChannelStanding], channels: dict[str, Channel]) -> None:
     """Write a line for each channel, and below it what it gets and why the last attempt failed."""
     now = time.time()
-    rows = [[each.name, each.way, str(each.pending), ago(each.last_sent, now), _lost(each)] for each in standings]
-    head, *lines = aligned([["channel", "way", "pending", "last sent", "given up"], *rows])
+    rows = [
+        [each.name, each.way, str(each.pending), ago(each.last_sent, now), *map(_count, (each.open, each.given_up))]
+        for each in standings
+    ]
+    head, *lines = aligned([["channel", "way", "pending", "last sent", "open", "given up"], *rows])
     say(head)
     for each, line in zip(standings, lines, strict=True):
         say(line)
@@ -55,8 +58,8 @@ def _show(standings: Sequence[ChannelStanding], channels: dict[str, Channel]) ->
             say_sentence(f"last attempt: {one_line(each.last_error)}", indent=2)
 
 
-def _lost(standing: ChannelStanding) -> str:
-    return str(standing.given_up) if standing.given_up else ""
+def _count(number: int) -> str:
+    return str(number) if number else ""
 
 
 def gets(channel: Channel | None) -> str:

@@ -18,6 +18,7 @@ from clarion_controller.notice import Undelivered
 from clarion_controller.notifiers.text import line
 from clarion_controller.notifying.outbox import Outbox, Pending
 from clarion_controller.notifying.patience import Patience
+from clarion_controller.notifying.trouble import Trouble
 from clarion_protocol.errors import ClarionError
 
 MAX_ERROR = 300
@@ -66,6 +67,7 @@ class Courier:
     def __post_init__(self) -> None:
         self._bell, self._is_stopping = threading.Event(), threading.Event()
         self._hung: list[Sending] = []
+        self._trouble = Trouble()
         self._thread = threading.Thread(target=self._run, name=self.destination, daemon=True)
 
     def start(self) -> None:
@@ -90,8 +92,8 @@ class Courier:
             self._bell.clear()
             try:
                 self._bell.wait(self._turn())
-            except Exception:  # noqa: BLE001 (outermost loop: a full disk must not end the deliveries)
-                _log.exception("notifying.outbox_trouble", destination=self.destination)
+            except Exception as error:  # noqa: BLE001 (outermost loop: a full disk must not end the deliveries)
+                self._trouble.say("notifying.outbox_trouble", error, destination=self.destination)
                 self._is_stopping.wait(DISK_PAUSE_S)
 
     def _turn(self) -> float | None:
@@ -122,8 +124,8 @@ class Courier:
     def _is_recorded(self, pending: Pending, said: str | Undelivered) -> bool:
         try:
             self._record(pending, said, time.time())
-        except Exception:  # noqa: BLE001 (a full disk; it is tried until it is there)
-            _log.exception("notifying.not_recorded", destination=self.destination)
+        except Exception as error:  # noqa: BLE001 (a full disk; it is tried until it is there)
+            self._trouble.say("notifying.not_recorded", error, destination=self.destination)
             return self._is_stopping.is_set()
         return True
 

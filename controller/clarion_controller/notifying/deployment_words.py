@@ -20,7 +20,7 @@ def halted(told: Told, walked: Walked, incident: Incident, reason: str) -> Notic
         kind=Kind.DEPLOYMENT_HALTED,
         severity=Severity.WARNING,
         title=f"{_what(walked)} halted in {walked.environment}",
-        reason=reason,
+        reason=f"{reason}; no other host gets it, and how it ends will be told",
         affected=walked.behind.values(),
         next_command=_logs(walked),
     )

@@ -12,14 +12,15 @@ from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet
 from clarion_controller.notifying.destinations import FORGE, NOTIFY, told_forges
 from clarion_controller.notifying.notices_file import NAME
 from clarion_controller.notifying.outbox import GIVEN_UP, PENDING, SENT
-from clarion_controller.notifying.tables import VERSION, metadata, outbox
+from clarion_controller.notifying.tables import VERSION, incidents, metadata, outbox
 from clarion_controller.state.side_database import open_side_database
 
 
 class ChannelStanding(msgspec.Struct, frozen=True, kw_only=True):
     """One channel, or one repository's forge: what waits, when something last arrived, what is wrong.
 
-    `last_error` is why the last attempt failed, of what waits or was given up; "" if that arrived later. UTC seconds.
+    `open` counts the incidents of which it is yet to hear the end. `last_error` is why the last attempt failed, of what
+    waits or was given up; "" if that arrived later. UTC seconds.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ChannelStanding(msgspec.Struct, frozen=True, kw_only=True):
     last_sent: float | None = None
     last_error: str = ""
     given_up: int = 0
+    open: int = 0
 
 
 def overview(home: Path) -> list[ChannelStanding]:
@@ -74,6 +76,7 @@ def _standing(connection: Connection, destination: str, way: str) -> ChannelStan
     # What failed before the last that arrived is no news.
     newest = select(func.max(outbox.c.id)).where(here, outbox.c.status == SENT).scalar_subquery()
     error = unsent.where(outbox.c.id > func.coalesce(newest, 0)).order_by(outbox.c.id).limit(1)
+    known = select(func.count()).select_from(incidents).where(incidents.c.destination == destination)
     return ChannelStanding(
         name=_name(destination),
         way=way,
@@ -81,4 +84,5 @@ def _standing(connection: Connection, destination: str, way: str) -> ChannelStan
         last_sent=by_status.get(SENT, (0, None))[1],
         last_error=connection.execute(error).scalar() or "",
         given_up=by_status.get(GIVEN_UP, (0, None))[0],
+        open=connection.execute(known).scalar_one(),
     )

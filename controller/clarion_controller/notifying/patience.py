@@ -13,7 +13,8 @@ from clarion_controller.notifying.outbox import DAY, Pending
 class Patience:
     """How long (s) is waited: for an answer, between attempts, at all. `longest_asked` bounds what a server asks for.
 
-    `hung` senders of one channel may be abandoned before the process is begun anew.
+    Nothing is given up before it was tried `tries` times, however late the clock says that it is. `hung` senders of one
+    channel may be abandoned before the process is begun anew.
     """
 
     answer: float = 60.0
@@ -21,11 +22,13 @@ class Patience:
     longest_pause: float = 900.0
     longest_asked: float = 3_600.0
     give_up_after: float = 3 * DAY
+    tries: int = 50
     hung: int = 3
 
     def next_at(self, pending: Pending, why: Undelivered, now: float, random: Callable[[], float]) -> float | None:
         """Return when to try again; None: never. `random` is between 0 and 1, so that channels do not march in step."""
-        if why.is_final or now >= pending.made_at + self.give_up_after:
+        is_late = now >= pending.made_at + self.give_up_after and pending.attempts + 1 >= self.tries
+        if why.is_final or is_late:
             return None
         doubled = self.first_pause * 2.0 ** min(pending.attempts, 30)
         pause = min(doubled, self.longest_pause) * (0.5 + random() / 2)

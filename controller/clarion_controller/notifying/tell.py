@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import structlog
-from sqlalchemy.exc import DatabaseError
 
 from clarion_controller.fleet_toml.fleet import Fleet
 from clarion_controller.notifying.deliver import Courier
@@ -24,10 +23,10 @@ from clarion_controller.notifying.post import Post
 from clarion_controller.notifying.read_on import Reader
 from clarion_controller.notifying.resume import resume
 from clarion_controller.notifying.tail import Tail
+from clarion_controller.notifying.trouble import Trouble
 
 LOOK_EVERY_S = 0.5
 TROUBLE_PAUSE_S = 5.0
-TROUBLE_SAID_EVERY_S = 600.0
 LAST_MOMENT_S = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +43,7 @@ class Teller:
         self.stop = threading.Event()  # set: `run` returns
         self._status = 0
         self._pruned_at = 0.0
-        self._trouble = ("", 0.0)
+        self._trouble = Trouble()
 
     def run(self, parent: int) -> int:
         """Read on until the end, or that of the process `parent`; return the exit status.
@@ -114,15 +113,10 @@ class Teller:
             courier.ring()
 
     def _fail(self, error: Exception) -> None:
-        """Say what is wrong, but not every few seconds: a journal may be on the very disk that is full."""
         if is_damage(error):
             self._begin_anew("notifying.outbox_damaged", reason=str(error))
-            return
-        reason, now = str(error.orig) if isinstance(error, DatabaseError) else repr(error), time.monotonic()
-        if reason != self._trouble[0] or now - self._trouble[1] > TROUBLE_SAID_EVERY_S:
-            hint = "It is tried again every 5 s. Is the disk full? Run 'clarion doctor'."
-            _log.error("notifying.turn_failed", reason=reason, hint=hint, exc_info=not isinstance(error, DatabaseError))
-            self._trouble = (reason, now)
+        else:
+            self._trouble.say("notifying.turn_failed", error)
 
     def _senders_hang(self, destination: str) -> None:
         """Nothing else ends the threads that hang in this process."""

@@ -46,13 +46,18 @@ def test_a_server_that_asks_for_patience_gets_it_within_reason(asked: float, wai
 @pytest.mark.parametrize(
     ("waits", "why"),
     [
-        pytest.param(pending(made_at=NOW - 3 * DAY), WHY, id="after three days"),
+        pytest.param(pending(made_at=NOW - 3 * DAY, attempts=49), WHY, id="after three days"),
         pytest.param(pending(), Undelivered("404", is_final=True), id="when it is refused for good"),
     ],
 )
 def test_it_is_given_up(waits: Pending, why: Undelivered) -> None:
     """Nobody reads of last week at once with today."""
     assert Patience().next_at(waits, why, NOW, lambda: 0.5) is None
+
+
+def test_a_clock_that_jumps_ahead_gives_nothing_up() -> None:
+    """Three days must have passed with attempts in them."""
+    assert Patience().next_at(pending(made_at=NOW - 300 * DAY, attempts=2), WHY, NOW, lambda: 0.5) is not None
 
 
 @pytest.mark.parametrize(
