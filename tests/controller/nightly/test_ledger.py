@@ -109,23 +109,26 @@ def test_a_full_disk_is_no_place_to_begin(night: Night) -> None:
         subprocess.run(["umount", str(folder)], check=True, timeout=10)
 
 
-def _a_link_to(place: Path) -> Callable[[Path], None]:
-    return lambda path: path.symlink_to(place)
+def _record_of(run: str, more: str = "") -> bytes:
+    return f'{{"run":"{run}","place":"x","began":0.0,"until":1.0,"roles":[]{more}}}'.encode()
+
+
+def _link(path: Path) -> None:
+    """Lay a link to a record that is as good as any, elsewhere."""
+    elsewhere = path.parents[3] / "elsewhere"
+    elsewhere.write_bytes(_record_of(path.name))
+    path.symlink_to(elsewhere)
 
 
 SPOILED: dict[str, Callable[[Path], object]] = {
     "cut off": lambda path: path.write_bytes(b'{"run":"'),
     "empty": lambda path: path.touch(),
     "no text": lambda path: path.write_bytes(b"\xff\xfe"),
-    "a link to elsewhere": _a_link_to(Path("/etc/hostname")),
+    "a link to elsewhere": _link,
     "a pipe that nobody writes to": os.mkfifo,
     "a folder": Path.mkdir,
-    "of another run": lambda path: path.write_bytes(
-        b'{"run":"' + b"0" * 32 + b'","place":"x","began":0.0,"until":1.0,"roles":[]}'
-    ),
-    "with something that this version does not know": lambda path: path.write_bytes(
-        f'{{"run":"{path.name}","place":"x","began":0.0,"until":1.0,"roles":[],"more":1}}'.encode()
-    ),
+    "of another run": lambda path: path.write_bytes(_record_of("0" * 32)),
+    "with something that this version does not know": lambda path: path.write_bytes(_record_of(path.name, ',"more":1')),
 }
 
 
@@ -134,6 +137,9 @@ def test_a_record_that_is(night: Night, spoil: Callable[[Path], object]) -> None
     """It is not believed, and the error says what to do."""
     ledger, run = Ledger(night.home), new_id()
     ledger.begin(night, [WEB])
+    (ledger.folder / run).write_bytes(_record_of(run))
+    assert ledger.read(run).run == run
+    (ledger.folder / run).unlink()
     spoil(ledger.folder / run)
     assert ledger.runs() == sorted([night.run, run])
     with pytest.raises(BadConfig) as caught:

@@ -73,6 +73,11 @@ ATTACKS: dict[str, tuple[Found, Known, Verdict]] = {
         known(begun()),
         Verdict.FEIGNED,
     ),
+    "a machine in whose name it only occurs": (
+        replace(LEFT, made_as=f"web-x{RUN[:12]}"),
+        known(begun()),
+        Verdict.FEIGNED,
+    ),
     "a run so short that any name has it": (
         replace(LEFT, run="web", made_as="web-1"),
         known(begun()),
