@@ -1,7 +1,10 @@
 """One signal to every host and a verified report back from each, beside the same over bare sockets.
 
-The floor is what pyzmq with CURVE needs for the same messages between the same processes: no
-signature is made or checked, no JSON read. Both are measured in the same run, in turns.
+- The floor is what pyzmq with CURVE needs for as many bytes between as many processes: nothing is signed or checked.
+- Between the two lies the least that any program has to do: bare sockets, and of each host one signature checked and
+  one made, which is checked here. No envelope, no JSON.
+
+All ways are measured in the same run, in turns, on the machine that also is all hosts.
 """
 
 from __future__ import annotations
@@ -9,45 +12,68 @@ from __future__ import annotations
 import queue
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import zmq
-from tests.bench.fleet import Fleet, Member, members
+from tests.bench.controller import Controller
+from tests.bench.fleet import Fleet, members
 from tests.bench.row import Row
+from tests.bench.simulated_hosts import SIGNATURE, UNSIGNED, clarion_answer, split
 
 from clarion_controller.gateway.gateway import Gateway, GatewaySettings, Inbound
-from clarion_protocol.documents import Deployment, Plan, Signal, Targets, digest_of
 from clarion_protocol.keys import SigningKey, public_key
-from clarion_protocol.policy import Policy
-from clarion_protocol.strict_json import dumps
 from clarion_protocol.transport_keys import TransportKey
-from clarion_protocol.trust import accept_report
 from clarion_protocol.wire import Up
-from clarion_protocol.words import Verb
 
-SIGNALS = 7
-CLUSTER = "c" * 32
+SIGNALS = 9
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Seconds from a signal to the last report (median), and CPU seconds per host and signal on each side."""
+class Way:
+    """One way to signal a fleet: whom, how, and how to take in some of what comes of it."""
 
-    seconds: float
-    controller_cpu: float
-    agent_cpu: float
-    report_bytes: int
+    fleet: Fleet
+    send: Callable[[int], object]
+    collect: Callable[[], int]
+
+
+@dataclass
+class Measured:
+    """Of each signal: seconds until the last report, CPU seconds of the controller and of all hosts."""
+
+    seconds: list[float] = field(default_factory=list)
+    controller: list[float] = field(default_factory=list)
+    agents: list[float] = field(default_factory=list)
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds from a signal to the last report."""
+        return statistics.median(self.seconds) * 1e3
 
 
 def measure(count: int) -> list[Row]:
     """Return the rows for a fleet of `count` hosts."""
-    ours = clarion(count)
-    floor = raw(count, ours.report_bytes)
+    controller = Controller(members(count))
+    with ExitStack() as stack:
+        ways = [stack.enter_context(clarion(controller)), *stack.enter_context(bare(controller))]
+        ours, signed, floor = run(ways, count)
+
+    def row(name: str, used: Callable[[Measured], list[float]], of: Measured = ours) -> Row:
+        value, least = (statistics.median(used(each)) / count * 1e6 for each in (of, floor))
+        return Row(name, count, value, "us", least)
+
+    def both(measured: Measured) -> list[float]:
+        return [sum(pair) for pair in zip(measured.controller, measured.agents, strict=True)]
+
     return [
-        Row("signal to all verified reports", count, ours.seconds * 1e3, "ms", floor.seconds * 1e3),
-        Row("controller CPU per host and signal", count, ours.controller_cpu * 1e6, "us", floor.controller_cpu * 1e6),
-        Row("agent CPU per host and signal", count, ours.agent_cpu * 1e6, "us", floor.agent_cpu * 1e6),
+        Row("signal to all verified reports", count, ours.ms, "ms", floor.ms),
+        Row("the same, bare sockets and signatures", count, signed.ms, "ms", floor.ms),
+        row("controller CPU per host and signal", lambda measured: measured.controller),
+        row("agent CPU per host and signal", lambda measured: measured.agents),
+        row("CPU of both per host and signal", both),
+        row("the same, bare sockets and signatures", both, signed),
     ]
 
 
@@ -64,146 +90,93 @@ def signatures() -> Row:
     return Row("of which Ed25519: two checks, one signature", 1, (time.process_time() - began) / rounds * 1e6, "us")
 
 
-class Controller:
-    """The keys of a controller, and the documents that its hosts have accepted."""
-
-    def __init__(self, hosts: list[Member]) -> None:
-        self.by_transport = {host.transport.public: host.host for host in hosts}
-        self.sign_keys = {host.host: host.sign.public_hex for host in hosts}
-        self.last_seq = dict.fromkeys(self.sign_keys, 0)
-        self.transport = TransportKey.generate()
-        self.key = SigningKey.generate()
-        key = self.key.public_hex
-        self.policy = Policy(cluster=CLUSTER, environment="production", deployers=[key], signals=[key], beacons=[key])
-        now = int(time.time())
-        self.deployment = Deployment(
-            id="d" * 32,
-            cluster=CLUSTER,
-            environment="production",
-            stream="production/shop",
-            epoch=1,
-            seq=1,
-            app="shop",
-            version="1.1.0",
-            release=2,
-            path="shop/shop-1.1.0.tar.zst",
-            length=1000,
-            sha256="e" * 64,
-            targets=Targets(all=True),
-            plan=Plan(),
-            issued_at=now,
-            not_before=now,
-            expires=now + 3600,
-        )
-
-    def host_of(self, transport_key: str) -> str | None:
-        """Return the owner of a key."""
-        return self.by_transport.get(transport_key)
-
-    def signal(self, seq: int) -> bytes:
-        """Return a signed lease for everybody."""
-        now = int(time.time())
-        return Signal(
-            cluster=CLUSTER,
-            environment="production",
-            stream="production/shop",
-            seq=seq,
-            deployment=self.deployment.id,
-            deployment_sha256=digest_of(self.deployment),
-            verb=Verb.LEASE,
-            targets=Targets(all=True),
-            issued_at=now,
-            expires=now + 60,
-        ).sealed(self.key)
-
-    def verify(self, inbound: Inbound) -> None:
-        """Believe a report, as the controller does."""
-        report = accept_report(inbound.body, inbound.host, self.sign_keys[inbound.host], self.last_seq[inbound.host])
-        self.last_seq[inbound.host] = report.seq
-
-
-def clarion(count: int) -> Measured:
-    """Measure the gateway, the trust code and the agent's sockets."""
-    hosts = members(count)
-    controller = Controller(hosts)
+@contextmanager
+def clarion(controller: Controller) -> Iterator[Way]:
+    """Run the gateway, the trust code and the agent's sockets."""
     arrived: queue.SimpleQueue[list[Inbound]] = queue.SimpleQueue()
     settings = GatewaySettings("127.0.0.1", 0, 0, bytes.fromhex(controller.transport.secret))
     gateway = Gateway(settings, controller, arrived.put)
     gateway.start()
-    task = {
-        "kind": "clarion",
-        "server_key": controller.transport.public,
-        "signal_port": gateway.signal_port,
-        "report_port": gateway.report_port,
-        "policy": dumps(controller.policy).decode(),
-        "deployment": dumps(controller.deployment).decode(),
-    }
-    sizes: list[int] = []
 
     def collect() -> int:
         batch = arrived.get(timeout=30)
-        reports = [inbound for inbound in batch if inbound.kind is Up.REPORT]
-        for inbound in reports:
-            controller.verify(inbound)
-            sizes.append(len(inbound.body))
+        for inbound in batch:
+            if inbound.kind is Up.REPORT:
+                controller.verify(inbound)
         return len(batch)
 
     def send(seq: int) -> None:
         gateway.broadcast("production", controller.signal(seq))
 
     try:
-        return run(Fleet(hosts, task), count, send, collect, lambda: max(sizes))
+        fleet = Fleet(controller.hosts, controller.task("clarion", gateway.signal_port, gateway.report_port))
+        yield Way(fleet, send, collect)
+        fleet.stop()
     finally:
         gateway.stop()
 
 
-def raw(count: int, report_bytes: int) -> Measured:
-    """Measure bare sockets: any key is let in, nothing is read."""
-    transport = TransportKey.generate()
+@contextmanager
+def bare(controller: Controller) -> Iterator[tuple[Way, Way]]:
+    """Run bare sockets, where any key is let in and nothing is read: with signatures, and without."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    signals, reports = (_server(context, kind, transport) for kind in (zmq.PUB, zmq.ROUTER))
-    task = {
-        "kind": "raw",
-        "server_key": transport.public,
-        "signal_port": _port(signals),
-        "report_port": _port(reports),
-        "report_bytes": report_bytes,
-    }
-    message = [b"production", b"x" * 800]
+    signals, reports = (_server(context, kind, controller.transport) for kind in (zmq.PUB, zmq.ROUTER))
+    task = controller.task("bare", _port(signals), _port(reports))
+    host, signal = controller.hosts[0], controller.signal(1)
+    report = clarion_answer(task, host.host, host.sign)(signal)
+    length = len(signal) - SIGNATURE
+    keys = {each.host.encode(): public_key(each.sign.public_hex) for each in controller.hosts}
+
+    def send(_: int) -> None:
+        signals.send_multipart([b"production", UNSIGNED + b"x" * length])
+
+    def send_signed(seq: int) -> None:
+        body = str(seq).encode().ljust(length)
+        signals.send_multipart([b"production", controller.key.sign(body) + body])
 
     def collect() -> int:
         reports.recv_multipart()
         return 1
 
+    def check() -> int:
+        signature, body = split(reports.recv_multipart()[-1])
+        if not keys[body[:32]].has_signed(signature, body):
+            raise SystemExit("a report over bare sockets is not signed")
+        return 1
+
     try:
-        fleet = Fleet(members(count), task)
-        return run(fleet, count, lambda _: signals.send_multipart(message), collect, lambda: report_bytes)
+        fleet = Fleet(controller.hosts, {**task, "report_bytes": str(len(report))})
+        yield Way(fleet, send_signed, check), Way(fleet, send, collect)
+        fleet.stop()
     finally:
         signals.close()
         reports.close()
         context.term()
 
 
-def run(
-    fleet: Fleet, count: int, send: Callable[[int], object], collect: Callable[[], int], size: Callable[[], int]
-) -> Measured:
-    """Send signals one after the other, each after all reports of the one before."""
-    fleet.wait_until_ready()
-    _collect(count, collect)  # the hosts' hellos
-    time.sleep(1)  # the last subscriptions arrive
-    send(1)
-    _collect(count, collect)  # warm caches: the first signal parses every key
-    agents, controller, seconds = fleet.cpu_seconds(), time.process_time(), []
-    for seq in range(2, SIGNALS + 2):
-        began = time.perf_counter()
-        send(seq)
+def run(ways: Sequence[Way], count: int) -> list[Measured]:
+    """Send signals each way in turns, each after all reports of the one before."""
+    # Of ways that share a fleet the last, which is the one that reads nothing, takes in the hosts' hellos.
+    for fleet, collect in {way.fleet: way.collect for way in ways}.items():
+        fleet.wait_until_ready()
         _collect(count, collect)
-        seconds.append(time.perf_counter() - began)
-    work = SIGNALS * count
-    controller_cpu = (time.process_time() - controller) / work
-    agent_cpu = (fleet.cpu_seconds() - agents) / work
-    fleet.stop()
-    return Measured(statistics.median(seconds), controller_cpu, agent_cpu, size())
+    time.sleep(1)  # the last subscriptions arrive
+    for way in ways:
+        _measure(way, 1, count, Measured())  # warm caches: the first signal parses every key
+    measured = [Measured() for _ in ways]
+    for seq in range(2, SIGNALS + 2):
+        for way, each in zip(ways, measured, strict=True):
+            _measure(way, seq, count, each)
+    return measured
+
+
+def _measure(way: Way, seq: int, count: int, measured: Measured) -> None:
+    agents, controller, began = way.fleet.cpu_seconds(), time.process_time(), time.perf_counter()
+    way.send(seq)
+    _collect(count, way.collect)
+    measured.seconds.append(time.perf_counter() - began)
+    measured.controller.append(time.process_time() - controller)
+    measured.agents.append(way.fleet.cpu_seconds() - agents)
 
 
 def _collect(count: int, collect: Callable[[], int]) -> None:

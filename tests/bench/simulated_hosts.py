@@ -17,11 +17,16 @@ import zmq
 
 from clarion_agent.net.sockets import Connection, Peer, receive
 from clarion_protocol.documents import Deployment, Head, Report, read
-from clarion_protocol.keys import SigningKey
+from clarion_protocol.keys import SigningKey, public_key
 from clarion_protocol.policy import read_policy
 from clarion_protocol.transport_keys import TransportKey
 from clarion_protocol.trust import Floor, Standpoint, accept_signal
 from clarion_protocol.wire import Up
+
+SIGNATURE = 64
+UNSIGNED = bytes(SIGNATURE)
+# Whose handshakes are under way at once: all of a fleet's take longer than one may, on a machine with other work.
+AT_ONCE = 50
 
 Answer = Callable[[bytes], bytes]
 
@@ -52,17 +57,31 @@ def clarion_answer(task: dict[str, str], host: str, key: SigningKey) -> Answer:
     return answer
 
 
-def raw_answer(task: dict[str, str]) -> Answer:
-    """Return the floor: as many bytes as a report, and no thought."""
-    body = b"x" * int(task["report_bytes"])
-    return lambda _: body
+def split(message: bytes) -> tuple[bytes, bytes]:
+    """Return the signature that a message over bare sockets begins with, and what it signs."""
+    return message[:SIGNATURE], message[SIGNATURE:]
+
+
+def bare_answer(task: dict[str, str], host: str, key: SigningKey) -> Answer:
+    """Return the floor: as many bytes as a report, and no thought; to a signed signal, a signed report."""
+    body = host.encode().ljust(int(task["report_bytes"]) - SIGNATURE, b"x")
+    [controller] = map(public_key, read_policy(task["policy"].encode()).signals)
+
+    def answer(signal: bytes) -> bytes:
+        if signal.startswith(UNSIGNED):
+            return UNSIGNED + body
+        if not controller.has_signed(*split(signal)):
+            raise SystemExit("a signal over bare sockets is not signed")
+        return key.sign(body) + body
+
+    return answer
 
 
 def connect(context: zmq.Context[zmq.Socket[bytes]], task: dict[str, str], secrets: dict[str, str]) -> Host:
     """Return one host, connecting."""
     peer = Peer("127.0.0.1", task["server_key"], TransportKey.from_secret(secrets["transport"]))
     key = SigningKey(bytes.fromhex(secrets["sign"]))
-    answer = clarion_answer(task, secrets["host"], key) if task["kind"] == "clarion" else raw_answer(task)
+    answer = (clarion_answer if task["kind"] == "clarion" else bare_answer)(task, secrets["host"], key)
     host = Host(Connection(context, zmq.SUB, peer), Connection(context, zmq.DEALER, peer), answer)
     host.signals.socket.subscribe(b"production")
     host.signals.dial(int(task["signal_port"]))
@@ -89,8 +108,11 @@ def main() -> None:
     task = json.loads(sys.stdin.readline())
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 20_000)
-    hosts = [connect(context, task, secrets) for secrets in task["hosts"]]
-    wait_until_up(hosts)
+    hosts: list[Host] = []
+    for first in range(0, len(task["hosts"]), AT_ONCE):
+        some = [connect(context, task, secrets) for secrets in task["hosts"][first : first + AT_ONCE]]
+        wait_until_up(some)
+        hosts += some
     print("ready", flush=True)
     serve(hosts)
     for host in hosts:
