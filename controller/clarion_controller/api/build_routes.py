@@ -79,6 +79,7 @@ async def start(desk: TheDesk, data: JSONBody[BuildRequest]) -> Build:
         delivery=f"by-hand {new_id()}",
         by=data.actor,
         at=time.time(),
+        is_looked_up=True,
     )
     await own.change(lambda: own.queue.push(push, own.app_of(data.repository)))
     return await own.do(lambda: own.queue.of_push(push))

@@ -29,7 +29,6 @@ from clarion_protocol.manifest_file import read_manifest, reference_to
 from clarion_protocol.words import ExitCode
 
 AGAIN_AFTER_S = 10.0
-SHORT = 12  # digits of a build's id in what is signed of its deployment
 MOST_TRIES = 6  # at publishing, while another publisher holds the lock
 
 _log = structlog.get_logger(__name__)

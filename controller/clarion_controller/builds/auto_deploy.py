@@ -38,7 +38,7 @@ Orders = Callable[[str, str], Sequence[Order]]
 
 @dataclass(frozen=True)
 class AutoDeploy:
-    """Deploys green builds, one at a time; `orders` tells what was ordered in an environment."""
+    """Deploys green builds, one at a time, so that none comes behind a newer one; `orders` tells what was ordered."""
 
     builds: Builds
     clarion: Clarion
@@ -69,13 +69,14 @@ class AutoDeploy:
         waiting = self.builds.queue.waiting
         if standing := await self._judged(build, build.waits_for):
             await self._settle(build, standing)
-        elif time.monotonic() >= self._next_try.get(build.id, 0.0) and await self.builds.do(
-            lambda: waiting.hold(build.id)
-        ):
+        elif self._is_due(build) and await self.builds.do(lambda: waiting.hold(build.id)):
             try:
                 await self._try_again(build)
             finally:
                 waiting.let_go(build.id)
+
+    def _is_due(self, build: Build) -> bool:
+        return time.monotonic() >= self._next_try.get(build.id, 0.0)
 
     async def _try_again(self, build: Build) -> None:
         said = bytearray()
@@ -110,15 +111,11 @@ class AutoDeploy:
         what = ("deploy", build.app, build.version, "-e", environment)
         order = (*what, "--yes", "--no-wait", "--reason", reason_of(build))
         await hear(f"$ clarion {' '.join(order)}\n".encode())
-        standing = verdict(environment, await self.clarion.run(order, hear))
-        if standing.waits_for:
+        try:
+            outcome = await self.clarion.run(order, hear)
+        finally:
             waited = self.clock() - (build.finished_at or self.clock())
             self._next_try[build.id] = time.monotonic() + pause_after(waited)
-        elif not standing.deployed_to:
-            # It may have been ordered all the same, by a child that was killed a moment later.
-            return await self._found(build, environment) or standing
-        return standing
-
-    async def _found(self, build: Build, environment: str) -> Standing | None:
-        known = await self.builds.do(lambda: self._known(build, environment))
-        return Standing(deployed_to=environment) if is_ordered(build, known.orders) else None
+        orders = await self.builds.do(lambda: self.orders(environment, build.app))
+        # Also by a child that was killed a moment after it had ordered it.
+        return Standing(deployed_to=environment) if is_ordered(build, orders) else verdict(environment, outcome)

@@ -43,7 +43,8 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody pushed `commit` to `ref` ("refs/heads/main") of a repository of fleet.toml; `at` in UTC seconds.
 
     `delivery` is the forge's number for this announcement, `digest` what it signed where that is never the same
-    twice: neither counts a second time. `before` is what `ref` was until then, where the forge says so.
+    twice: neither counts a second time. `before` is what `ref` was until then, where the forge says so. With
+    `is_looked_up`, the remote itself said so just now.
     """
 
     repository: str
@@ -54,6 +55,7 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     before: str = ""
     by: str = ""
     at: float
+    is_looked_up: bool = False
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):

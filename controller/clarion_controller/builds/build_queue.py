@@ -146,10 +146,10 @@ class BuildQueue:
             return find_all(connection, condition, limit)
 
     def of_push(self, push: Push) -> Build:
-        """Return the newest build of what was pushed, or of what was pushed on top of it."""
-        here = and_(builds.c.repository == push.repository, builds.c.ref == push.ref)
+        """Return the newest build of what was pushed."""
+        here = and_(builds.c.repository == push.repository, builds.c.ref == push.ref, builds.c.commit == push.commit)
         with self._database.reading() as connection:
-            return find_one(connection, here & (builds.c.commit == push.commit)) or _one(connection, here)
+            return _one(connection, here)
 
     def in_publishing(self) -> list[Build]:
         """Return what is to be published, oldest first."""

@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clarion_controller.builds.build import BRANCHES, SHORT, Build
+from clarion_controller.builds.build import BRANCHES, Build
 from clarion_controller.builds.run_clarion import Outcome
 from clarion_controller.fleet_toml.repositories import Repository
 from clarion_protocol.amounts import Duration
 from clarion_protocol.words import ExitCode
 
+ID_DIGITS = 12  # of a build, in what is signed of its deployment
+MAX_COMPLAINT = 1000
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 300.0
 GIVE_UP_AFTER_S = 86_400.0
 
@@ -54,7 +56,7 @@ class Known:
 
 def reason_of(build: Build) -> str:
     """Return the reason that is signed with the order of a build; no other build has it."""
-    return f"build {build.id[:SHORT]}, pushed to {build.ref}"
+    return f"build {build.id[:ID_DIGITS]}, pushed to {build.ref}"
 
 
 def is_ordered(build: Build, orders: Sequence[Order]) -> bool:
@@ -80,9 +82,12 @@ def judge(build: Build, environment: str, known: Known) -> Standing | None:
 
 def verdict(environment: str, outcome: Outcome) -> Standing:
     """Return how a deployment stands after 'clarion deploy' ended so."""
+    if not outcome.code:
+        return Standing(deployed_to=environment)
+    complaint = outcome.complaint[:MAX_COMPLAINT]
     if outcome.code == ExitCode.BLOCKED:
-        return Standing(f"waits to be deployed to {environment}: {outcome.complaint}", waits_for=environment)
-    return _not_deployed(environment, outcome.complaint) if outcome.code else Standing(deployed_to=environment)
+        return Standing(f"waits to be deployed to {environment}: {complaint}", waits_for=environment)
+    return _not_deployed(environment, complaint)
 
 
 def pause_after(waited: float) -> float:

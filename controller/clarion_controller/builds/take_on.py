@@ -4,6 +4,7 @@
 - A commit that is already queued or being built for the same ref is not built twice.
 - The newest push to a branch supersedes its builds that wait or run; a tag supersedes nothing, and what is being
   published is published.
+- What somebody looked up at the remote is the newest push, whatever was announced.
 - An announcement that arrives when a newer push is known builds nothing: what that push became counts. Was it taken for
   an older one meanwhile, and superseded, then it is queued again.
 """
@@ -53,6 +54,8 @@ def _newest_commit(connection: Connection, push: Push) -> str:
     connection.execute(insert(pushes), row)
     here = and_(pushes.c.repository == push.repository, pushes.c.ref == push.ref)
     wanted = select(pushes.c.commit, pushes.c.before).where(here).order_by(pushes.c.number.desc()).limit(LOOKED_AT)
+    if push.is_looked_up:
+        return push.commit
     told = [Pushed(*row) for row in connection.execute(wanted)]
     known = find_one(connection, _of_ref(push))
     return newest(told[::-1], known.commit if known else "")

@@ -156,6 +156,11 @@ def test_only_what_is_blocked_waits(code: int, standing: Standing) -> None:
     assert verdict("staging", Outcome(code, "a plan\nerror: no answer\n")) == standing
 
 
+def test_an_endless_complaint_is_cut() -> None:
+    """As short as the queue keeps it: otherwise it would be news, and in the log, at each try."""
+    assert len(verdict("staging", Outcome(5, "error: " + "x" * 4000)).reason) < 1100
+
+
 @given(st.floats(-1e9, 1e9))
 def test_it_is_tried_with_patience(waited: float) -> None:
     """Twice as long after each try, within bounds, whatever the clock does."""

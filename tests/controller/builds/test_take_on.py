@@ -109,12 +109,14 @@ def test_a_tag_that_was_overtaken_ends_nothing() -> None:
         assert stands(queue) == [("b", "queued")]
 
 
-def test_whoever_starts_a_build_by_hand_is_shown_what_counts() -> None:
-    """Also where the remote was looked up a moment before it was pushed to."""
+def test_what_was_looked_up_by_hand_is_built_whatever_was_announced() -> None:
+    """A branch that went back while nobody listened is set right like this; its next push follows that."""
     with a_queue() as queue:
-        by_hand = pushed(B, delivery="by-hand 1")
-        assert announce(queue, pushed(C, before=B), by_hand) == [True, False]
-        assert queue.of_push(by_hand).commit == C
+        by_hand = pushed(B, delivery="by-hand 1", is_looked_up=True)
+        assert announce(queue, pushed(C, before=B), by_hand) == [True, True]
+        assert queue.of_push(by_hand).status is BuildStatus.QUEUED
+        announce(queue, pushed(D, before=B))
+        assert stands(queue) == [("c", "superseded"), ("b", "superseded"), ("d", "queued")]
 
 
 def test_announcements_of_before_a_restart_still_count(tmp_path: Path) -> None:
