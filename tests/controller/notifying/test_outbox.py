@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import sqlalchemy
 from structlog.testing import capture_logs
 
-from clarion_controller.notifying.notices_file import DAMAGED, NAME
+from clarion_controller.notifying.notices_file import DAMAGED, NAME, is_damage
 from clarion_controller.notifying.outbox import DAY, Changes, Outbox, Outgoing, Standing
 from clarion_protocol.errors import BadConfig
 
@@ -150,6 +151,34 @@ def test_one_that_cannot_be_opened_now_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(BadConfig) as caught:
         Outbox(tmp_path)
     assert "df -h" in str(caught.value.hint)
+    assert not (tmp_path / "state" / DAMAGED).exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (sqlite3.DatabaseError("database disk image is malformed"), True),
+        (sqlite3.OperationalError("database or disk is full"), False),
+        (sqlite3.IntegrityError("NOT NULL constraint failed"), False),
+        (ValueError("a mistake of ours"), False),
+        (None, False),
+    ],
+    ids=["malformed", "a full disk", "a mistake in a row", "another mistake", "nothing"],
+)
+def test_only_damage_is_damage(error: Exception | None, *, is_one: bool) -> None:
+    """To begin anew loses what waits; a full disk passes by itself. As the driver raises it, and as it is wrapped."""
+    assert is_damage(error) is is_one
+    if isinstance(error, sqlite3.Error):
+        assert is_damage(sqlalchemy.exc.DBAPIError("SELECT 1", None, error)) is is_one
+
+
+def test_a_newer_one_is_left_alone(tmp_path: Path) -> None:
+    """It is no damage that this version cannot read it."""
+    (tmp_path / "state").mkdir()
+    with closing(sqlite3.connect(tmp_path / "state" / NAME)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(BadConfig, match="version 99"):
+        Outbox(tmp_path)
     assert not (tmp_path / "state" / DAMAGED).exists()
 
 

@@ -73,7 +73,7 @@ class Home:
         process = subprocess.Popen([*PROCESS, str(self.path), str(os.getpid())], stderr=subprocess.PIPE)
         assert process.stderr
         try:
-            assert b"notifying.ready" in process.stderr.readline()
+            assert any(b"notifying.ready" in process.stderr.readline() for _ in range(5))
             yield process
         finally:
             process.kill()
@@ -169,15 +169,10 @@ def test_an_outbox_that_somebody_removes_is_begun_anew(home: Home, ears: Ears) -
         for path in (home.path / "state").glob("notices.db*"):
             path.unlink()
         assert process.wait(20) == 1
-    again = subprocess.Popen([*PROCESS, str(home.path), str(os.getpid())], stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: overview(home.path)[0].last_sent is None and (home.path / "state" / "notices.db").exists())
+    with home.told():
         home.build("succeeded", "1")
         wait_for(lambda: kinds(ears.accepted) == ["build_broken", "build_repaired"])
-        assert ears.accepted[1].incident == ears.accepted[0].incident
-    finally:
-        again.kill()
-        again.wait(20)
+    assert ears.accepted[1].incident == ears.accepted[0].incident
 
 
 def test_only_one_tells(home: Home) -> None:

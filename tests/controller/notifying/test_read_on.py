@@ -190,6 +190,16 @@ def test_the_end_is_told_to_who_was_told_of_the_beginning(world: World) -> None:
     assert world.waits("pager") == ["deployment_succeeded"]
 
 
+def test_nothing_begins_in_what_fleet_toml_does_not_have(world: World) -> None:
+    """A build that was under way when its repository was taken out wakes nobody, nor does it when that is back."""
+    build(world, "failed")
+    world.read(msgspec.structs.replace(FLEET, repository={}))
+    assert world.waits() == []
+    build(world, "succeeded")
+    world.read()
+    assert world.waits() == []
+
+
 def test_forges_are_told_of_builds_if_their_repository_has_a_token(world: World) -> None:
     """In the same transaction as everything."""
     build(world, "succeeded")
