@@ -145,7 +145,7 @@ def chains(draw: st.DrawFn) -> tuple[dict[str, str], list[Push]]:
 
 
 @given(chains(), st.lists(st.sampled_from([None, *BuildStatus]), max_size=16))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_order_ends_with_the_newest(
     told: tuple[dict[str, str], Sequence[Push]], worked: Sequence[BuildStatus | None]
 ) -> None:
