@@ -91,7 +91,7 @@ def test_it_is_still_to_be_deployed(known: dict[str, Any]) -> None:
             id="somebody ordered this one, and then went back",
         ),
         pytest.param(
-            {"orders": [order(reason=reason_of(NEWER), actor="clarion@control")]},
+            {"orders": [order(reason=reason_of(NEWER), actor="clarion@control")], "builds": [NEWER, BUILD]},
             "clarion@control ordered 1.0 there since the push",
             id="a newer build of which a crash forgot that it was deployed",
         ),
