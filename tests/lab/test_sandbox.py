@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+
+from clarion_agent.sandbox.job import write_job
 
 from . import debs
 from .cache import Cache
@@ -43,7 +44,7 @@ def server(cache: Cache) -> Iterator[Server]:
 def run(server: Server, *commands: str) -> Ended:
     """Run shell commands as a job, as the agent does it, and take the job away again."""
     job, unit = JOB.format(id=ID), UNIT.format(id=ID)
-    server.write(f"{job}/job.json", json.dumps({"commands": [["sh", "-c", command] for command in commands]}))
+    server.write(f"{job}/job", write_job(tuple(("sh", "-c", command) for command in commands)).decode())
     server.run("chmod", "0700", "/run/clarion-agent", job)
     server.run("ln", "-s", RELEASE, f"{job}/release")
     server.run("systemctl", "start", unit, check=False, timeout=60)
@@ -77,7 +78,7 @@ ATTACKS = {
     "reads the server's password file": ("cat /etc/shadow", "No such file"),
     "reads root's home": ("ls /root/", "Permission denied"),
     "changes the release that it tests": ("touch /release/new", "Read-only file system"),
-    "changes its own job": ("echo > /job.json", "Read-only file system"),
+    "changes its own job": ("echo > /job", "Read-only file system"),
     "writes to the server's disk through /tmp": ("touch /tmp/new", "Read-only file system"),
     "opens a network socket": ("python3 -c 'import socket; socket.socket()'", "Address family not supported"),
     "speaks to systemd": ("systemctl stop dbus", "Failed to connect to bus"),

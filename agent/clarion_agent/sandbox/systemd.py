@@ -1,12 +1,11 @@
 """The full sandbox: a static template unit of systemd, which the agent starts but cannot loosen.
 
-The agent puts `job.json` and a link `release` into a folder named with a random id and
+The agent puts `job` and a link `release` into a folder named with a random id and
 starts `<template>@<id>.service`; the unit mounts both and writes `output` beside them.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clarion_agent.printable import printable_tail
+from clarion_agent.sandbox.job import write_job
 from clarion_agent.stages.run_tests import Job, Outcome
 from clarion_protocol.words import new_id
 
@@ -45,8 +45,8 @@ class SystemdSandbox:
         spot.mkdir(parents=True, mode=0o700)
         try:
             (spot / "release").symlink_to(job.release)
-            order = spot / "job.json"
-            order.write_text(json.dumps({"commands": job.commands}), "utf-8")
+            order = spot / "job"
+            order.write_bytes(write_job(job.commands))
             order.chmod(0o644)  # the unit's user is nobody's
             failure = self._start(self._unit(id_), job.timeout, go_on)
             return Outcome(failure, printable_tail(spot / "output"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.agent.programs import Programs
 
+from clarion_agent.sandbox.job import read_job
 from clarion_agent.sandbox.systemd import SystemdSandbox
 from clarion_agent.stages.run_tests import Job, Outcome
 from clarion_protocol.errors import Interrupted
@@ -18,7 +18,7 @@ START = """
 case $1 in
 start)
     id=${3#clarion-test@}; id=${id%.service}
-    cp FOLDER/$id/job.json FOLDER/$id/release/app.txt SEEN/
+    cp FOLDER/$id/job FOLDER/$id/release/app.txt SEEN/
     echo "the tests ran" > FOLDER/$id/output
     RESULT
     ;;
@@ -61,7 +61,7 @@ def test_a_job_is_handed_over_and_its_output_read(place: Place) -> None:
     outcome = place.run("exit 0")
 
     assert outcome == Outcome(None, "the tests ran\n")
-    assert json.loads((place.seen / "job.json").read_text()) == {"commands": [["true"]]}
+    assert read_job((place.seen / "job").read_bytes()) == ("", [["true"]])
     assert (place.seen / "app.txt").read_text() == "the app"
     assert list(place.tests.iterdir()) == []
 
