@@ -15,7 +15,7 @@ from pathlib import Path
 # Run as a file, so this folder is on the path and not the one from which `tests` is found.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import announcements, builds, discovery, fanout, fresh_servers, update, whole
+from tests.bench import announcements, builds, discovery, fanout, fresh_servers, recording, update, whole
 from tests.bench.row import Row
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, nargs="+", default=[100, 1000], metavar="N", help="sizes of the fleets")
     options = parser.parse_args()
     rows = [row for count in options.hosts for row in fanout.measure(count)]
-    rows += [fanout.signatures(), *whole.measure(), *update.measure(), *builds.measure()]
+    rows += [fanout.signatures(), *recording.measure(), *whole.measure(), *update.measure(), *builds.measure()]
     rows += [*announcements.measure(), *fresh_servers.measure(), *discovery.measure()]
     options.out.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
     show(rows)
