@@ -88,10 +88,10 @@ def measure(size: Size = FULL) -> list[Row]:
         install_cpu, _ = deployed(world, published(world, first, 1))
         update_cpu, moved = deployed(world, published(world, second, 2))
         world.core.close()
+        listed, in_requests = moved_of_manifest(first, second)
     app = f"synthetic app of {made / 1e6:.0f} MB"
     update = f"update of {100 * len(changed) / made:.1f} % of a {app}"
     alone = sum(len(piece) for piece in compress([changed], len(changed)))
-    listed, in_requests = moved_of_manifest(first, second)
     return [
         Row(f"{update}, moved{f' (aim: {AIM} MB)' if size is FULL else ''}", 1, moved / 1e6, "MB", alone / 1e6),
         Row(f"{update}, of that the manifest", 1, listed / 1e6, "MB"),
