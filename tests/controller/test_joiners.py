@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.controller.fake_fleet import FakeFleet, Faults, fleet_of
@@ -17,7 +17,7 @@ from tests.effort import examples
 from clarion_controller.admit import max_parallel
 from clarion_controller.api.orders import pause, resume
 from clarion_controller.streams import Walk
-from clarion_protocol.documents import Plan
+from clarion_protocol.documents import Deployment, Plan
 from clarion_protocol.errors import UnknownName
 from clarion_protocol.words import DeploymentStatus, HostStatus, Joiners, Strategy
 
@@ -321,11 +321,12 @@ strategies = st.builds(
 
 
 class Weather:
-    """Lets servers come and go, and remembers who ever went."""
+    """Lets servers come and go, and remembers who ever went, and who had a lease of each deployment just now."""
 
     def __init__(self, fleet: FakeFleet) -> None:
         self.fleet = fleet
         self.went: set[str] = set()
+        self.holders: dict[str, set[str]] = {}
 
     def strike(self, what: str, number: int) -> None:
         """Let one thing happen."""
@@ -342,14 +343,22 @@ class Weather:
             fleet.terminate(name) if what == "terminate" else fleet.disappear(name)
 
     def check_limits(self) -> None:
-        """Check that nobody beyond `max_parallel` is in change, in any deployment; who vanished in it is left out."""
+        """Check, in every deployment, that who is in change has a lease, and that none was given beyond `max_parallel`.
+
+        That shrinks with the fleet: who has a lease keeps it, but nobody else gets one. Who vanished is left out.
+        """
         for each in self.fleet.rollouts.streams.walks():
-            changing = [
-                host
-                for host in self.fleet.hosts.values()
-                if host.is_in_change and host.id not in self.went and host.deployment == each.state.deployment
-            ]
-            assert len(changing) <= max_parallel(each.state)
+            state = each.state
+            holders = {*state.ids(lambda host: host.is_in_change)}
+            if holders - self.holders.get(state.deployment.id, set()) - self.went:
+                assert len(holders - self.went) <= max_parallel(state)
+            assert self._changing(state.deployment) <= holders
+            self.holders[state.deployment.id] = holders
+
+    def _changing(self, deployment: Deployment) -> set[str]:
+        hosts = self.fleet.hosts.items()
+        changing = {id_ for id_, host in hosts if host.is_in_change and host.deployment == deployment}
+        return changing - self.went
 
     def check(self, walk: Walk, first: set[str]) -> None:
         """Check what else holds at every moment of a rollout in which nothing fails."""
@@ -397,6 +406,11 @@ def test_a_fleet_that_comes_and_goes_ends_on_what_is_in_force(
 
 @LONG
 @ENOUGH
+@example(
+    fails=[HostStatus.CHECKING, None],
+    plan=Plan(max_parallel="1", max_unreachable="0", joiners=Joiners.NEW),
+    script=[(7, "appear", 0), *[(0, "launch", 0)] * 4, (0, "launch", 95), (0, "launch", 46), (0, "terminate", 2)],
+)
 @given(
     st.lists(st.sampled_from([None, HostStatus.TESTING, HostStatus.CHECKING]), min_size=2, max_size=6),
     strategies,
