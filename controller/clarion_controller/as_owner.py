@@ -19,6 +19,7 @@ def as_owner_of(folder: Path) -> Iterator[None]:
     if os.geteuid() != 0 or owner.st_uid == 0:
         yield
         return
+    os.setgroups([])  # root has no use for any, and sudo's root is in its own: it would read what root's group may
     system = ctypes.CDLL(None)
     group, user = system.setfsgid(owner.st_gid), system.setfsuid(owner.st_uid)
     try:

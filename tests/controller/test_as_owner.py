@@ -52,6 +52,19 @@ def test_root_in_its_own_folder_is_root(place: Path) -> None:
     assert (place / "home" / "a").stat().st_uid == 0
 
 
+def test_what_a_group_of_roots_may_read_is_not_the_owners(place: Path) -> None:
+    """Who came by sudo is in the group of root, which may read /etc/sudoers."""
+    (place / "secret").touch(0o640)
+    before = os.getgroups()
+    os.setgroups([0])
+    try:
+        with as_owner_of(place / "home"), pytest.raises(PermissionError):
+            (place / "secret").read_text()
+        assert (place / "secret").read_text() == ""
+    finally:
+        os.setgroups(before)
+
+
 def test_a_report_and_the_lock_belong_to_the_owner(place: Path) -> None:
     """The controller's user reads what a night of root's wrote."""
     reports = Reports(place / "home")
