@@ -111,7 +111,8 @@ def _with_version(git: Git, version: str) -> str:
         if tag in found:
             return _fetched(git, "--depth=1", tag)
     if not _SHORT.match(version):
-        raise UnknownName(f"the remote has no tag v{version} or {version}", hint="Only tags and commits are versions.")
+        hint = f"Push it: 'git push origin v{version}'; 'git ls-remote --tags origin' shows which there are."
+        raise UnknownName(f"the remote has no tag v{version} or {version}", hint=hint)
     return _with_digits(git, version)
 
 
