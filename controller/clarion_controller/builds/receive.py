@@ -47,11 +47,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class _Addressee:
-    """Whom a letter is for; nobody's secret is one that nobody has."""
+    """Whom a letter is for; nobody's secret is one that nobody has, and `trouble` is why it is for nobody."""
 
     name: str
     repository: Repository
     secret: str
+    trouble: str = ""
 
 
 class Receiver:
@@ -95,7 +96,7 @@ class Receiver:
             try:
                 announced = await _understood(letter, addressee)
             except BadSignature as error:
-                _log.warning("hook.refused", repository=match[1][:64], reason=error.message)
+                _log.warning("hook.refused", repository=match[1][:64], reason=addressee.trouble or error.message)
                 raise Refusal(401, "no such repository, or not signed with its secret") from None
             except NothingToBuild as nothing:
                 return 200, str(nothing)
@@ -111,7 +112,8 @@ class Receiver:
         secret = self._secret_of(whose, known[whose]) if whose else ""
         if whose == name and secret:
             return _Addressee(name, known[name], secret)
-        return _Addressee(name, Repository(url="/"), self._nobodys)
+        trouble = "its secret cannot be read" if whose == name else "fleet.toml has no such repository with a secret"
+        return _Addressee(name, Repository(url="/"), self._nobodys, trouble)
 
     def _secret_of(self, name: str, repository: Repository) -> str:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from structlog.testing import capture_logs
 from tests.controller.builds.pushing import (
     MAIN,
     SECRET,
@@ -155,6 +156,23 @@ def test_who_has_no_secret_gets_one_answer(
     assert (answer.status_code, answer.text) == (401, REFUSED)
     assert headers == {"server": "uvicorn", "content-type": "text/plain; charset=utf-8", "content-length": "50"}
     assert len(builds_of(controller)) == before
+
+
+REASONS = {
+    "shop": "the signature is not by the secret of this repository",
+    "nobody": "fleet.toml has no such repository with a secret",
+    "silent": "fleet.toml has no such repository with a secret",
+    "lost": "its secret cannot be read",
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_why_somebody_was_refused_stands_in_the_log_alone(controller: Live, name: str) -> None:
+    """A name that was misspelt at the forge, and a secret that is not there, are no wrong signatures."""
+    with capture_logs() as logged:
+        assert send(controller, b"{}", {}, name).text == REFUSED
+    (refused,) = [line for line in logged if line["event"] == "hook.refused"]
+    assert (refused["repository"], refused["reason"]) == (name, REASONS[name])
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
