@@ -71,6 +71,7 @@ def builds(
 
 
 def _warn_of_no_builder(controller: Controller) -> None:
+    """Say so if nobody takes what is queued."""
     seen = controller.builder_seen()
     if seen is None or time.time() - seen > SILENT_AFTER_S:
         note("No builder asks for work: 'systemctl status clarion-builder', or run 'clarion builder'.")
@@ -132,6 +133,7 @@ def log(
 ) -> int:
     """Show what a build wrote."""
     controller = Controller(place_of(context).api)
+    _say_queued(controller, build)
     rest = ""
     for answer in _answers(controller, build, follow=follow):
         if answer.left_out:
@@ -142,6 +144,14 @@ def log(
     if rest:
         say(printable(rest))
     return _say_end(controller.build(build)) if follow else ExitCode.COMMITTED
+
+
+def _say_queued(controller: Controller, id_: str) -> None:
+    """Say why a build that waits for a builder writes nothing."""
+    build = controller.build(id_)
+    if build.status is BuildStatus.QUEUED:
+        note(f"Build {short(build.id)} of {build.repository} is queued.")
+        _warn_of_no_builder(controller)
 
 
 def _say_end(build: Build) -> int:

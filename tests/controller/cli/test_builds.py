@@ -175,6 +175,25 @@ def test_a_build_is_cancelled(controller: Live, capsys: pytest.CaptureFixture[st
     assert clarion(controller, "cancel", build.id[:8]) == ExitCode.COMMITTED
 
 
+def test_the_log_of_a_build_that_waits_says_so(
+    controller: Live, builder: ObedientBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And that nobody builds, as long as nobody does; of one that has begun, neither."""
+    push(controller, pushed(A))
+    queued = f"Build {controller.client.builds()[0].id[:8]} of shop is queued.\n"
+    assert clarion(controller, "log", controller.client.builds()[0].id) == ExitCode.COMMITTED
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"{queued}No builder asks for work: 'systemctl status clarion-builder'")
+    job = builder.take()
+    assert job
+    push(controller, pushed(B, "refs/tags/v1.0"))
+    assert clarion(controller, "log", controller.client.builds()[0].id) == ExitCode.COMMITTED
+    assert capsys.readouterr().err.endswith(" of shop is queued.\n")
+    assert clarion(controller, "log", job.id[:8]) == ExitCode.COMMITTED
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("verb", ["log", "cancel"])
 @pytest.mark.parametrize("id_", ["ffff", "../x", "shop", ""])
 def test_an_id_that_does_not_exist_is_an_error(
