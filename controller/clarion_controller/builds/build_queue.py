@@ -123,7 +123,8 @@ class BuildQueue:
             change(connection, and_(builds.c.id == id_, builds.c.status.in_(STOPPABLE)), over)
             build = _one(connection, builds.c.id == id_)
         if build.status is not BuildStatus.CANCELLED:
-            raise Blocked(f"build {id_[:8]} is {build.status.value}, too late to cancel", hint="Run 'clarion builds'.")
+            stands = f"over ({build.status.value})" if build.status.is_final else "being published, too late to cancel"
+            raise Blocked(f"build {id_[:8]} is {stands}", hint="Run 'clarion builds'.")
         return build
 
     def find(self, prefix: str) -> Build:

@@ -13,6 +13,7 @@ from clarion_protocol.errors import Blocked, ClarionError, ControllerUnreachable
 
 PATIENCE = 30.0  # seconds for an answer
 PIECE = 512 * 1024  # bytes of a log at once
+AS_ITS_USER = "Run it as its unit does: 'systemctl start clarion-builder'."
 
 
 class NotWanted(Exception):
@@ -78,7 +79,10 @@ class Desk:
         return answer
 
     def _unreachable(self, why: str) -> ControllerUnreachable:
-        hint = "Is 'clarion serve' running, and may this user open the socket?"
+        if "Permission denied" in why:
+            return ControllerUnreachable(f"you may not open {self._socket}", hint=AS_ITS_USER)
+        why = "there is no such socket" if "No such file" in why else why
+        hint = "Start it with 'clarion serve' or 'systemctl start clarion-controller', or name its --home."
         return ControllerUnreachable(f"no controller answers at {self._socket}: {why}", hint=hint)
 
 

@@ -49,7 +49,8 @@ def main() -> None:
         # The output of a command that failed has been said already.
         sentence = error.message.partition("\n")[0].rstrip(":")
         hint = f"  {error.hint}\n" if error.hint else ""
-        _say(f"{COMPLAINT}{sentence}\n{hint}".encode())
+        # Where the source lies in here says nothing to whoever reads this.
+        _say(f"{COMPLAINT}{sentence}\n{hint}".replace(f"{SOURCE}/", "").encode())
         sys.exit(1)
 
 

@@ -239,7 +239,7 @@ def test_what_waits_or_runs_can_be_cancelled_and_nothing_else(queue: BuildQueue)
     assert queue.cancel(build.id, "ada").reason == "cancelled by ada"
     queue.push(pushed(B), "shop")
     published = publish_next(queue)
-    with pytest.raises(Blocked, match="too late"):
+    with pytest.raises(Blocked, match="is being published, too late"):
         queue.cancel(published, "ada")
 
 

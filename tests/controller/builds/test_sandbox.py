@@ -78,6 +78,15 @@ def test_a_red_build_ends_with_its_output(tmp_path: Path) -> None:
     assert left_in(tmp_path / "out") == []
 
 
+def test_a_mistake_in_the_apps_file_is_shown_where_its_author_finds_it(tmp_path: Path) -> None:
+    """Where the source lies between the walls says nothing to anybody."""
+    source, lines = app(tmp_path / "source", GOOD), Lines()
+    (source / "clarion.toml").write_text('[app]\nname = "shop"\nnames = "x"\n')
+    with pytest.raises(BuildFailed, match=r"\Aclarion\.toml, line 3: app\.names: unknown key"):
+        sandbox.build(source, tmp_path / "out", VERSION, LIMITS, lines)
+    assert "/build/source" not in lines.said()
+
+
 def test_a_build_that_is_called_off_ends(tmp_path: Path) -> None:
     """When nobody wants the build any more, it ends within a moment."""
     began = time.monotonic()
