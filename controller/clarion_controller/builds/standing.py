@@ -21,7 +21,7 @@ from clarion_protocol.words import ExitCode
 
 ID_DIGITS = 12  # of a build, in what is signed of its deployment
 MAX_COMPLAINT = 1000
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 300.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0  # most outages are over in a moment
 GIVE_UP_AFTER_S = 86_400.0
 
 
