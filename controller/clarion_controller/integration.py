@@ -18,11 +18,10 @@ from pathlib import Path
 
 from clarion_controller.build import BuiltPackage, build
 from clarion_controller.fleet_toml.fleet import Fleet
-from clarion_controller.fleet_toml.roles import Integration
+from clarion_controller.fleet_toml.roles import INTEGRATION_APP, Integration
 from clarion_protocol.app_config import FILE_NAME
 from clarion_protocol.errors import BadConfig
 
-APP = "clarion-integration"
 PROGRAM = "check"  # what an exec check is called in the package
 MAX_PROGRAM_BYTES = 16 * 2**20
 _SLUG = 40  # letters; with the digits of the hash it is a version
@@ -103,7 +102,7 @@ def clarion_toml(integration: Integration, addresses: Iterable[str]) -> str:
         name=_string(integration.name),
         from_=integration.from_,
         to=integration.to,
-        app=APP,
+        app=INTEGRATION_APP,
         timeout=integration.timeout,
     )
     return "\n".join([head, *(_check(integration, each) for each in sorted(set(addresses)))])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from clarion_controller.fleet_toml.fleet import Fleet
 
 Problems = Iterator[tuple[str, tuple[str, ...]]]
+INTEGRATION_APP = "clarion-integration"  # what checks between servers are deployed as
 _PORT_AND_PATH = re.compile(r"[0-9]{1,5}(/[!-~]*)?\Z")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from clarion_controller.cli.client import Controller
 from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet
+from clarion_controller.fleet_toml.roles import INTEGRATION_APP
 from clarion_controller.initialise import cluster_id
-from clarion_controller.integration import APP as INTEGRATION
 from clarion_controller.nightly.history import Reports
 from clarion_controller.nightly.night import InForce, Night
 from clarion_protocol.errors import BadConfig
@@ -88,7 +88,7 @@ def ask(evening: Evening, work: Path) -> Night:
         in_force=tuple(
             InForce(stream.environment, stream.app, stream.wanted)
             for stream in streams
-            if stream.wanted and stream.app != INTEGRATION
+            if stream.wanted and stream.app != INTEGRATION_APP
         ),
         log=evening.log,
     )

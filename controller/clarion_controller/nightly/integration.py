@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from clarion_controller.api.answers import DeploymentAnswer
-from clarion_controller.fleet_toml.roles import Integration
-from clarion_controller.integration import APP, Source, source_of
+from clarion_controller.fleet_toml.roles import INTEGRATION_APP, Integration
+from clarion_controller.integration import Source, source_of
 from clarion_controller.nightly.rehearsal_order import Orderer, Wish, begin, failed, finish, last_log
 from clarion_controller.nightly.report import Check, Result
 from clarion_controller.publish import publish
@@ -76,7 +76,7 @@ def _carry_out(ground: Ground, integration: Integration) -> DeploymentAnswer:
     source = source_of(integration, addresses, ground.programs)
     _publish(ground, source)
     hosts = sorted(member.name for member in ground.members[integration.from_])
-    wish = Wish(APP, source.version, hosts, reason=f"check: {integration.name}"[:200])
+    wish = Wish(INTEGRATION_APP, source.version, hosts, reason=f"check: {integration.name}"[:200])
     return finish(ground.orderer, begin(ground.orderer, wish), integration.timeout + ROUND)
 
 

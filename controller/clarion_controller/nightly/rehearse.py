@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarion_controller.api.answers import InviteRequest
-from clarion_controller.fleet_toml.roles import Integration
-from clarion_controller.integration import APP, applying
+from clarion_controller.fleet_toml.roles import INTEGRATION_APP, Integration
+from clarion_controller.integration import applying
 from clarion_controller.nightly.integration import Ground, Member, check_between, name_of
 from clarion_controller.nightly.night import Night
 from clarion_controller.nightly.rehearsal_cluster import Production, Rehearsal
@@ -45,7 +45,7 @@ def rehearse(night: Night, environment: str, opening: Opening = place_for) -> li
     `opening` opens the place where its servers are made.
     """
     roles = night.fleet.in_environment(environment).roles
-    in_force = {each.app: each.version for each in night.wanted_in(environment) if each.app != APP}
+    in_force = {each.app: each.version for each in night.wanted_in(environment) if each.app != INTEGRATION_APP}
     if not roles:
         why = f'no role is named: add roles = ["web"] to [environment.{environment}], and [role.web]'
         return [_skipped(f"servers {environment}", environment, why)]

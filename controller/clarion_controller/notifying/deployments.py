@@ -4,6 +4,7 @@
   the next that succeeds, a rollback by hand too, unless that was only for some of the hosts. A rollback by hand when
   nothing was wrong is told, and is no incident: somebody wanted it.
 - A deployment that was aborted or superseded is nobody's surprise, and is not told.
+- Nor are checks between servers: who had them made watches them, and a night tells of its own.
 - A halt that is over within a breath is not told by itself: how it ended says it all.
 - A straggler is a host that was behind when its deployment was done, or over: it caught up when it then is where it
   was sent. Those of one moment are told together, and before whatever they end.

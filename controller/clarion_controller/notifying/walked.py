@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from clarion_controller.fleet_toml.roles import INTEGRATION_APP
 from clarion_controller.notifying.context import Context
 from clarion_controller.notifying.moment import BREATH, MOMENT
 from clarion_controller.state.events import (
@@ -90,9 +91,9 @@ class Walked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def began(context: Context, at: float) -> Walked | None:
-    """Return the deployment of `context`, known since `at`; None if its document cannot be read."""
+    """Return the deployment of `context`, known since `at`; None if it is not to be told, or cannot be read."""
     document = context.deployment
-    if document is None:
+    if document is None or document.app == INTEGRATION_APP:
         return None
     return Walked(
         id=context.id,

@@ -21,8 +21,8 @@ from tests.stores import Cluster, cluster_in
 from clarion_controller.build import build
 from clarion_controller.cli.client import Controller
 from clarion_controller.fleet_toml.fleet import load_fleet, parse_fleet
+from clarion_controller.fleet_toml.roles import INTEGRATION_APP
 from clarion_controller.initialise import cluster_id
-from clarion_controller.integration import APP
 from clarion_controller.nightly.ending import NightOver
 from clarion_controller.nightly.night import InForce, Night
 from clarion_controller.nightly.rehearsal_cluster import Address
@@ -316,7 +316,7 @@ def test_a_night_that_is_over_takes_everything_away(stage: Stage) -> None:
     [
         pytest.param("[environment.production]\n", ("web",), "no role is named", id="no role"),
         pytest.param(FLEET.format(port=1), (), "nothing is in force there yet", id="nothing in force"),
-        pytest.param(FLEET.format(port=1), (APP,), "nothing is in force there yet", id="only checks between servers"),
+        pytest.param(FLEET.format(port=1), (INTEGRATION_APP,), "nothing is in force there yet", id="only integrations"),
     ],
 )
 def test_nothing_to_rehearse_is_skipped_with_a_reason(

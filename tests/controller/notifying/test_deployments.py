@@ -247,6 +247,16 @@ def test_a_deployment_that_began_before_anybody_listened_is_told_all_the_same() 
     assert kinds(Story().ends(SHOP, DeploymentStatus.FAILED, at=10.0)) == ["deployment_failed"]
 
 
+@pytest.mark.parametrize("end", [DeploymentStatus.FAILED, DeploymentStatus.SUCCEEDED])
+def test_checks_between_servers_are_no_incident(end: DeploymentStatus) -> None:
+    """Somebody typed `clarion integration` and watches; all of them are one app, and none may end another's trouble."""
+    story, check = Story(), deployment(app="clarion-integration", stream="production/clarion-integration")
+    story.accepts(check)
+    story.happens(moved(WEB_1, HostStatus.FAILED), Halted(at=2.0, reason="web-1 failed"), of=check)
+    story.ends(check, end, at=9.0)
+    assert story.waits(1e6) == story.notices == []
+
+
 def test_a_deployment_whose_document_cannot_be_read_is_passed_over() -> None:
     """There is nothing that could be said of it, and the rest of the log goes on."""
     assert Story().happens(StatusChanged(at=1.0, status=DeploymentStatus.FAILED, reason="")) == []
