@@ -35,7 +35,8 @@ def explain(said: str, url: str, *, has_credential: bool) -> ClarionError:
         return BadConfig(f"the builder does not know the host key of {url}", hint=hint)
     if _NO_ENTRY.search(said):
         return BadConfig(
-            f"{url} asks for a password or key that the builder does not have", hint=_how_to_enter(url, has_credential)
+            f"{url} asks for a password or key that the builder does not have",
+            hint=_how_to_enter(url, has_credential=has_credential),
         )
     if _FORBIDDEN.search(said):
         return BadConfig(
@@ -46,7 +47,7 @@ def explain(said: str, url: str, *, has_credential: bool) -> ClarionError:
     return NetworkError(f"{url} cannot be reached: {last[:300]}", hint=f"Check url: 'git ls-remote {url}'.")
 
 
-def _how_to_enter(url: str, has_credential: bool) -> str:
+def _how_to_enter(url: str, *, has_credential: bool) -> str:
     if not url.startswith(("https://", "http://")):
         return "As the builder's user: 'ssh-keygen -t ed25519', and make the public half a deploy key at the forge."
     return "Is the credential still valid?" if has_credential else "Set credential of the repository in fleet.toml."

@@ -55,7 +55,7 @@ def test_a_forge_that_knows_no_such_repository() -> None:
         ("https://git.example.net/shop", True, "still valid?"),
     ],
 )
-def test_who_is_not_let_in_is_told_what_opens(url: str, has_credential: bool, hint: str) -> None:  # noqa: FBT001
+def test_who_is_not_let_in_is_told_what_opens(url: str, has_credential: bool, hint: str) -> None:
     """A token opens what is fetched over https, a key what is fetched over ssh."""
     error = explain(f"git@x: Permission denied (publickey).\n{TRAILER}", url, has_credential=has_credential)
     assert hint in (error.hint or "")
