@@ -133,7 +133,8 @@ def test_a_tcp_check_wants_a_connection() -> None:
     with server(lambda connection: None) as address:
         assert tcp.failure(TcpCheck(address), 2.0) is None
 
-    assert "refused" in str(tcp.failure(TcpCheck(address), 2.0))
+    assert tcp.failure(TcpCheck(address), 2.0) == f"tcp {address}: Connection refused"
+    assert http.failure(HttpCheck(f"http://{address}/"), "1", 2.0) == f"http://{address}/: Connection refused"
 
 
 def test_an_exec_check_runs_in_the_release(tmp_path: Path) -> None:

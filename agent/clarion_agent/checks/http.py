@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from urllib.parse import SplitResult, urlsplit
 
 from clarion_protocol.app_config import HttpCheck
+from clarion_protocol.os_words import os_words
 
 MAX_BODY = 64 * 1024
 _HEADERS = {"User-Agent": "clarion-agent", "Connection": "close", "Accept-Encoding": "identity"}
@@ -31,7 +32,9 @@ def failure(check: HttpCheck, version: str, timeout: float) -> str | None:
             connection.request("GET", f"{url.path or '/'}{'?' if url.query else ''}{url.query}", headers=_HEADERS)
             answer = connection.getresponse()
             body = answer.read(MAX_BODY)
-    except (OSError, http.client.HTTPException) as error:
+    except OSError as error:
+        return f"{check.http}: {os_words(error)}"
+    except http.client.HTTPException as error:
         return f"{check.http}: {str(error) or type(error).__name__}"
     finally:
         connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from clarion_protocol.app_config import TcpCheck
+from clarion_protocol.os_words import os_words
 
 
 def failure(check: TcpCheck, timeout: float) -> str | None:
@@ -13,5 +14,5 @@ def failure(check: TcpCheck, timeout: float) -> str | None:
     try:
         socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout).close()
     except OSError as error:
-        return f"tcp {check.tcp}: {error}"
+        return f"tcp {check.tcp}: {os_words(error)}"
     return None

@@ -23,6 +23,7 @@ from clarion_controller.notice import Notice, Undelivered
 from clarion_controller.notifiers.mail_line import PATIENCE, SmtpOnLine, TookTooLong, line_to
 from clarion_controller.notifiers.post import blotted, is_loopback
 from clarion_controller.notifiers.text import line, paragraphs
+from clarion_protocol.os_words import os_words
 
 Refused = dict[str, tuple[int, bytes]]  # address: what the server said
 
@@ -126,7 +127,9 @@ def _as_undelivered(notifier: EmailNotifier) -> Iterator[None]:
     except smtplib.SMTPNotSupportedError as error:
         raise Undelivered(f"{host} does not offer what fleet.toml asks for, nothing was sent: {error}") from error
     except (OSError, smtplib.SMTPException, ValueError) as error:
-        raise Undelivered(f"no mail through {host}: {line(str(error) or type(error).__name__, 200)}") from error
+        # smtplib's own errors are OSErrors as well.
+        said = os_words(error) if isinstance(error, OSError) else str(error)
+        raise Undelivered(f"no mail through {host} port {notifier.settings.port}: {line(said, 200)}") from error
 
 
 def _shown(said: bytes | str) -> str:

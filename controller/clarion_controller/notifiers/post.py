@@ -14,7 +14,7 @@ import ipaddress
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ import httpx
 
 from clarion_controller.notice import Undelivered
 from clarion_controller.notifiers.text import line
+from clarion_protocol.os_words import os_words
 
 PATIENCE = 20.0  # seconds for the whole exchange
 MOST_READ = 64 * 1024
@@ -52,6 +53,12 @@ class Call:
         except ValueError:  # no such port, or half a bracket
             return ""
         return parts.hostname or "" if is_one else ""
+
+    @property
+    def place(self) -> str:
+        """The host and its port, in words; only if there is a host."""
+        parts = urlsplit(self.url)
+        return f"{self.host} port {parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 @dataclass(frozen=True)
@@ -104,11 +111,11 @@ def ask(call: Call, patience: float = PATIENCE) -> Answer:
     try:
         return loop.run_until_complete(asyncio.wait_for(_exchange(call), patience))
     except asyncio.TimeoutError:
-        raise Undelivered(f"{call.host} did not answer within {patience:.0f} s") from None
+        raise Undelivered(f"{call.place} did not answer within {patience:.0f} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, ValueError) as error:
         # Without the cause: an address may be the secret, and some of these messages repeat it.
         reason = line(blotted(_first_cause(error), call.secrets), 200)
-        raise Undelivered(f"no answer from {call.host}: {reason}") from None
+        raise Undelivered(f"no answer from {call.place}: {reason}") from None
     finally:
         _wind_up(loop)
 
@@ -123,9 +130,15 @@ def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
 
 def _first_cause(error: BaseException) -> str:
     """Return what the system said: the libraries on top of it say only that something failed."""
-    while deeper := error.__cause__ or next((each for each in error.args if isinstance(each, BaseException)), None):
+    while deeper := error.__cause__ or next(_inner(error), None):
         error = deeper
-    return str(error) or type(error).__name__
+    return os_words(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+
+
+def _inner(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an error holds: in its arguments, or of each address of a name that was tried."""
+    several = getattr(error, "exceptions", ())  # an ExceptionGroup's, which Python 3.10 has only from a library
+    yield from (each for each in (*several, *error.args) if isinstance(each, BaseException))
 
 
 async def _exchange(call: Call) -> Answer:

@@ -342,8 +342,9 @@ def test_nobody_there() -> None:
     """The reason names the host, and what the system said."""
     with rude(silent) as port:
         pass
-    with pytest.raises(Undelivered, match=r"no mail through 127\.0\.0\.1: .*refused"):
+    with pytest.raises(Undelivered) as caught:
         EmailNotifier(to(port), "", "main").send(a_notice(severity=Severity.INFO))
+    assert caught.value.reason == f"no mail through 127.0.0.1 port {port}: Connection refused"
 
 
 def test_a_timer_does_not_outlive_its_mail() -> None:

@@ -157,9 +157,27 @@ def test_nobody_there() -> None:
     """The reason names the host, and what the system said."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(Undelivered, match=r"no answer from 127\.0\.0\.1: \[Errno 111\]") as caught:
+    with pytest.raises(Undelivered) as caught:
         post(Call(f"http://127.0.0.1:{port}/{SECRET}", secrets=(SECRET,)))
+    assert caught.value.reason == f"no answer from 127.0.0.1 port {port}: Connection refused"
     assert not caught.value.is_final
+
+
+def test_nobody_at_any_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was tried; what the system said of one of them is the reason."""
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", 1)) for last in (1, 2)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    with pytest.raises(Undelivered) as caught:
+        post(Call("http://two.invalid:1/"))
+    assert caught.value.reason == "no answer from two.invalid port 1: Connection refused"
+
+
+def test_a_name_that_nobody_has() -> None:
+    """The port is named also where the address leaves it out."""
+    with pytest.raises(Undelivered) as caught:
+        post(Call(f"https://hooks.nosuch.invalid/{SECRET}", secrets=(SECRET,)))
+    assert caught.value.reason.startswith("no answer from hooks.nosuch.invalid port 443: ")
+    assert "Errno" not in caught.value.reason
 
 
 @pytest.mark.parametrize("url", ["", "hooks", "file:///etc/passwd", "ftp://x/y", "https://", "http://[::1", "//x/y"])
