@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -27,3 +30,17 @@ def as_owner_of(folder: Path) -> Iterator[None]:
     finally:
         system.setfsuid(user)
         system.setfsgid(group)
+
+
+def open_as_owner_of(folder: Path, path: Path) -> BinaryIO:
+    """Open a plain file for reading as the owner of `folder` would; a pipe there keeps nobody waiting.
+
+    Raises:
+        OSError: the owner could not, or it is no plain file.
+    """
+    with as_owner_of(folder):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")

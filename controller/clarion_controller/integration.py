@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clarion_controller.as_owner import open_as_owner_of
 from clarion_controller.build import BuiltPackage, build
 from clarion_controller.fleet_toml.fleet import Fleet
 from clarion_controller.fleet_toml.roles import INTEGRATION_APP, Integration
@@ -92,7 +93,7 @@ def source_of(integration: Integration, addresses: Iterable[str], home: Path) ->
     Raises:
         BadConfig: that program cannot be read.
     """
-    program = _read(home / integration.exec) if integration.exec is not None else b""
+    program = _read(home, home / integration.exec) if integration.exec is not None else b""
     return Source(integration, clarion_toml(integration, addresses), program)
 
 
@@ -129,9 +130,9 @@ def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _read(path: Path) -> bytes:
+def _read(home: Path, path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_as_owner_of(home, path) as file:  # else fleet.toml could have a night of root's hand its secrets out
             program = file.read(MAX_PROGRAM_BYTES + 1)
     except OSError as error:
         raise BadConfig(f"the program {path} of an integration cannot be read: {error.strerror}") from error

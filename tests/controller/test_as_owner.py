@@ -11,10 +11,12 @@ import pytest
 
 from clarion_controller.as_owner import as_owner_of
 from clarion_controller.durable_files import make_folder
+from clarion_controller.fleet_toml.roles import Integration
+from clarion_controller.integration import source_of
 from clarion_controller.nightly.history import Reports
 from clarion_controller.nightly.lock import only_one_night
 from clarion_controller.nightly.report import Report
-from clarion_protocol.errors import HostError
+from clarion_protocol.errors import BadConfig, HostError
 
 NOBODY = 65_534
 NIGHT = Report(night="2026-11-22", began=0.0, ended=60.0)
@@ -63,6 +65,18 @@ def test_what_a_group_of_roots_may_read_is_not_the_owners(place: Path) -> None:
         assert (place / "secret").read_text() == ""
     finally:
         os.setgroups(before)
+
+
+@pytest.mark.parametrize("end", ["secret", "pipe"])
+def test_a_program_of_an_integration_is_the_owners(place: Path, end: str) -> None:
+    """A night of root's puts it on servers, where the owner's own apps read it."""
+    (place / "secret").write_text("for root")
+    (place / "secret").chmod(0o600)
+    os.mkfifo(place / "pipe")
+    (place / "home" / "check").symlink_to(place / end)
+    integration = Integration(name="all is well", from_="web", to="db", exec="check")
+    with pytest.raises(BadConfig, match=r"check of an integration cannot be read"):
+        source_of(integration, ["192.0.2.1"], place / "home")
 
 
 def test_a_report_and_the_lock_belong_to_the_owner(place: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
-from clarion_controller.as_owner import as_owner_of
+from clarion_controller.as_owner import open_as_owner_of
 from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provisioners.provisioner import FirstBoot
 from clarion_protocol.errors import BadConfig
+
+MAX_BYTES = 2**20
+"""How long a setup script or a configuration may be; every server gets its own."""
 
 
 def read_first_boot(role: Role, home: Path, token: str) -> FirstBoot:
@@ -22,10 +26,17 @@ def read_first_boot(role: Role, home: Path, token: str) -> FirstBoot:
 
 def _text(home: Path, name: str) -> str:
     try:
-        with as_owner_of(home):  # else fleet.toml could have root give its own secrets to a server
-            return (home / name).read_text("utf-8") if name else ""
+        return _bytes(home, name).decode("utf-8") if name else ""
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise BadConfig(
             f"{home / name}, which a role names, cannot be read: {why}", hint="Put it there, or correct the role."
         ) from error
+
+
+def _bytes(home: Path, name: str) -> bytes:
+    with open_as_owner_of(home, home / name) as file:  # else fleet.toml could have root give its secrets to a server
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise OSError(errno.EFBIG, "it is longer than 1 MiB")
+    return content
