@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Problems = Iterator[tuple[str, tuple[str, ...]]]
 INTEGRATION_APP = "clarion-integration"  # what checks between servers are deployed as
+# Root of this machine installs what these name: a name in its mirrors, never a file, a pattern or another source.
+_SUITE = re.compile(r"[a-z][a-z0-9.-]*\Z")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+(:[a-z0-9-]+)?(=[a-zA-Z0-9.+~:-]+)?\Z")
 _PORT_AND_PATH = re.compile(r"[0-9]{1,5}(/[!-~]*)?\Z")
 
 
@@ -139,6 +142,7 @@ def role_problems(fleet: Fleet) -> Problems:
         for word in (*role.groups, *role.apps):
             if not is_name(word):
                 yield f"{word!r} cannot be a name", where
+        yield from nspawn_problems(role.nspawn or NspawnServer(), (*where, "nspawn"))
         if len(role.given) > 1:
             yield "a server is made by one of nspawn, aws, gcp and azure", (*where, role.given[1])
     for name, environment in fleet.environment.items():
@@ -148,6 +152,15 @@ def role_problems(fleet: Fleet) -> Problems:
         yield "four ports from 1 to 65535", ("nightly", "port")
     for place, integration in enumerate(fleet.integration):
         yield from _integration_problems(fleet, integration, ("integration", str(place)))
+
+
+def nspawn_problems(server: NspawnServer, where: tuple[str, ...] = ()) -> Problems:
+    """Yield a sentence for each name that no mirror of Debian has, and the key that it is about."""
+    if server.suite and not _SUITE.match(server.suite):
+        yield f"{server.suite!r} is none that a mirror of Debian has", (*where, "suite")
+    for package in server.packages:
+        if not _PACKAGE.match(package):
+            yield f"{package!r} is none that a mirror of Debian has", (*where, "packages")
 
 
 def _integration_problems(fleet: Fleet, integration: Integration, where: tuple[str, ...]) -> Problems:

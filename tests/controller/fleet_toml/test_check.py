@@ -67,6 +67,18 @@ def test_what_is_built_is_told_by_globs() -> None:
         pytest.param('groups = ["web"]', 'groups = ["We b"]', "cannot be a name", id="a group"),
         pytest.param(
             "[role.db]",
+            "[role.db]\nnspawn.packages = ['./mine.deb']",
+            "role.db.nspawn.packages: './mine.deb' is none that a mirror of Debian has",
+            id="a file for a package",
+        ),
+        pytest.param(
+            "[role.db]",
+            "[role.db]\nnspawn.suite = '../mine'",
+            "role.db.nspawn.suite: '../mine' is none that a mirror of Debian has",
+            id="a path for a suite",
+        ),
+        pytest.param(
+            "[role.db]",
             "[role.db]\nnspawn = {}\n[role.db.aws]\nregion='r'\nimage='i'\ninstance_type='t'",
             "made by one of",
             id="two provisioners",

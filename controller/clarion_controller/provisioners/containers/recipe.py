@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import platform
-import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clarion_controller.fleet_toml.roles import NspawnServer
+from clarion_controller.fleet_toml.roles import NspawnServer, nspawn_problems
 from clarion_protocol.errors import BadConfig
 
 _ALWAYS = ("dbus", "iproute2", "python3", "systemd", "systemd-sysv")
 _SETTINGS = ("Acquire::http", "Acquire::Retries", "Acquire::Check-", "Acquire::ForceIPv")
 _ROLLING = ("sid", "unstable")  # they have no updates beside them
 _ASKED_S = 60
-# What they name is installed by root of this machine: a name in its mirrors, never a file, a pattern or another source.
-_SUITE = re.compile(r"[a-z][a-z0-9.-]*\Z")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+(:[a-z0-9-]+)?(=[a-zA-Z0-9.+~:-]+)?\Z")
 
 
 @dataclass(frozen=True)
@@ -44,19 +40,12 @@ def recipe_of(server: NspawnServer | None, apt: Apt) -> Recipe:
         BadConfig: it names something that is no release or no package.
     """
     server = server or NspawnServer()
-    recipe = Recipe(server.suite or apt.release, tuple(sorted({*_ALWAYS, *server.packages})))
-    _demand(_SUITE, "suite", recipe.suite)
-    for package in recipe.packages:
-        _demand(_PACKAGE, "packages", package)
-    return recipe
-
-
-def _demand(names: re.Pattern[str], setting: str, name: str) -> None:
-    if not names.match(name):
+    for problem, (setting,) in nspawn_problems(server):
         raise BadConfig(
-            f"{setting}: {name!r} is none that a mirror of Debian has",
+            f"{setting}: {problem}",
             hint="In the role's nspawn, name what 'apt-cache policy NAME' knows; setup can install what else it needs.",
         )
+    return Recipe(server.suite or apt.release, tuple(sorted({*_ALWAYS, *server.packages})))
 
 
 def mmdebstrap(recipe: Recipe, apt: Apt, target: str) -> list[str]:
