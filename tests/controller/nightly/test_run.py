@@ -16,13 +16,15 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.controller.builds.hostile import needs_walls
-from tests.controller.nightly.nights import Town, check_in, town, write_wheel
+from tests.controller.nightly.nights import REBUILDS, Town, check_in, town, write_wheel
 
 from clarion_controller.cli.client import Controller
+from clarion_controller.nightly import sweep
 from clarion_controller.nightly.evening import Wishes
 from clarion_controller.nightly.night import date_of
 from clarion_controller.nightly.report import Report, Result
 from clarion_controller.nightly.run import run_night
+from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.state.events import NightlyFinished
 from clarion_protocol.errors import Blocked, ControllerUnreachable, UnknownName
 
@@ -246,6 +248,20 @@ def test_the_next_night_takes_away_what_a_killed_one_left(shop: Town) -> None:
     sweep = check_in(shop.kept(night), "sweep")
     assert sweep.reason == "took away what a night had left (1)"
     assert sweep.findings == (f"folder {left[0]}",)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes containers")
+@pytest.mark.parametrize("wishes", [REBUILDS, Wishes(rebuild=False)], ids=["only rebuild", "only servers"])
+def test_every_night_of_roots_takes_away_what_containers_left(
+    shop: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wishes: Wishes
+) -> None:
+    """Also one that makes none, where no role is made in a container any more: it lies on this disk all the same."""
+    left = tmp_path / "place" / "acme-killed"
+    (left / "rootfs-1").mkdir(parents=True)
+    monkeypatch.setattr(sweep, "nspawn_of", lambda *_: NspawnProvisioner("acme", "", left.parent))
+    shop.night("2026-11-20", wishes)
+    assert f"folder {left}" in check_in(shop.kept("2026-11-20"), "sweep").findings
+    assert not left.exists()
 
 
 def test_without_a_controller_there_is_a_report_that_says_so(shop: Town) -> None:
