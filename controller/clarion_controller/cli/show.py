@@ -13,15 +13,24 @@ if TYPE_CHECKING:
 SHORT = 8  # hex digits of an id that people see and type
 ENDLESS = 10_000
 RED = "\x1b[1;31m"
+YELLOW = "\x1b[1;33m"
 PLAIN = "\x1b[0m"
 
 
 def show_error(message: str, hint: str | None) -> None:
     """Write what is wrong and the next command to stderr."""
-    label = f"{RED}error:{PLAIN}" if sys.stderr.isatty() else "error:"
-    print(label, message, file=sys.stderr)  # noqa: T201
+    print(_label("error:", RED), message, file=sys.stderr)  # noqa: T201
     for line in (hint or "").splitlines():
         print(f"  {line}", file=sys.stderr)  # noqa: T201
+
+
+def show_warning(message: str) -> None:
+    """Write what may be wrong to stderr."""
+    print(_label("warning:", YELLOW), message, file=sys.stderr)  # noqa: T201
+
+
+def _label(text: str, colour: str) -> str:
+    return f"{colour}{text}{PLAIN}" if sys.stderr.isatty() else text
 
 
 def say(text: str = "") -> None:

@@ -10,11 +10,13 @@ import typer
 
 from clarion_agent.config import load_config as load_agent_config
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import say, show_error
+from clarion_controller.cli.show import say, show_error, show_warning
 from clarion_controller.cluster import Cluster
+from clarion_controller.fleet_toml.beside import doubts_of
 from clarion_controller.fleet_toml.fleet import load_fleet
 from clarion_protocol.app_config import load_app_config
 from clarion_protocol.errors import BadConfig
+from clarion_protocol.toml_file import line_of
 from clarion_protocol.words import ExitCode
 
 
@@ -35,35 +37,41 @@ def validate(
 
 def _is_valid(path: Path) -> bool:
     try:
-        _reader_of(path)(path)
+        warnings = _check_of(path)(path)
     except BadConfig as error:
         show_error(error.message, error.hint)
         return False
     say(f"{path} is valid.")
+    for warning in warnings:
+        show_warning(warning)
     return True
 
 
-def _reader_of(path: Path) -> Callable[[Path], object]:
-    readers: dict[str, Callable[[Path], object]] = {
-        "fleet.toml": _load_fleet,
-        "clarion.toml": _load_app,
-        "agent.toml": load_agent_config,
-    }
+def _check_of(path: Path) -> Callable[[Path], list[str]]:
+    """Return what reads such a file, and returns what of it may not work here."""
+    checks = {"fleet.toml": _check_fleet, "clarion.toml": _check_app, "agent.toml": _check_agent}
     kind = f"{path.name.partition('.')[0]}.toml"  # agent.example.toml is an agent.toml
-    if kind not in readers:
-        raise BadConfig(f"{path}: no file that Clarion reads", hint=f"It reads {', '.join(readers)}.")
-    return readers[kind]
+    if kind not in checks:
+        raise BadConfig(f"{path}: no file that Clarion reads", hint=f"It reads {', '.join(checks)}.")
+    return checks[kind]
 
 
-def _load_fleet(path: Path) -> object:
-    fleet = load_fleet(path)
-    if (path.parent / "store").is_dir():  # a cluster's own: what its controller would not start with is not valid
-        Cluster.at(path.parent)
-    return fleet
+def _check_fleet(path: Path) -> list[str]:
+    fleet, home = load_fleet(path), path.parent
+    if (home / "store").is_dir():  # a cluster's own: what its controller would not start with is not valid
+        Cluster.at(home)
+    text = path.read_text("utf-8")
+    return [f"{path}, line {line_of(text, key)}: {'.'.join(key)}: {doubt}" for doubt, key in doubts_of(fleet, home)]
 
 
-def _load_app(path: Path) -> object:
+def _check_app(path: Path) -> list[str]:
     try:
-        return load_app_config(path.read_text("utf-8"), str(path))
+        load_app_config(path.read_text("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path} cannot be read: {error}") from error
+    return []
+
+
+def _check_agent(path: Path) -> list[str]:
+    load_agent_config(path)
+    return []

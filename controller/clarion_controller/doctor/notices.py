@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clarion_controller.api.answers import Finding, Health
-from clarion_controller.fleet_toml.channels import Channel
 from clarion_controller.fleet_toml.fleet import Fleet
-from clarion_controller.fleet_toml.table import Secret, Table
+from clarion_controller.fleet_toml.table import Table
 from clarion_controller.forges.choose import forge_of
 from clarion_controller.notifiers.apprise import is_installed
 from clarion_controller.notifying.alone import is_told
@@ -36,15 +35,10 @@ def examine_notices(fleet: Fleet, home: Path) -> Iterator[Finding]:
 def _channels(fleet: Fleet, home: Path) -> Iterator[Finding]:
     for channel in fleet.notify:
         subject = f"notify {channel.name}"
-        yield from _missing(subject, _way(channel), home)
+        yield from _missing(subject, channel.way, home)
         if channel.apprise and not is_installed():
             hint = "Run pip install 'clarion[notify]' in the controller's environment."
             yield _finding(subject, "apprise is not installed", hint)
-
-
-def _way(channel: Channel) -> Table:
-    way: Table = getattr(channel, channel.ways[0])
-    return way
 
 
 def _repositories(fleet: Fleet, home: Path) -> Iterator[Finding]:
@@ -87,13 +81,10 @@ def _finding(subject: str, sentence: str, hint: str) -> Finding:
 
 def _missing(subject: str, table: Table, home: Path) -> Iterator[Finding]:
     """Yield each secret of a table that is not here, or that others can read."""
-    for key in table.__struct_fields__:
-        value = getattr(table, key)
-        if not isinstance(value, Secret):
-            continue
+    for secret in table.secrets.values():
         try:
-            value.reveal(home)
-        except BadConfig as error:
+            secret.reveal(home)
+        except BadConfig as error:  # noqa: PERF203 (a handful)
             yield _warning(subject, error)
 
 

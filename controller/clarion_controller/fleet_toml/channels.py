@@ -71,6 +71,12 @@ class Channel(Table, frozen=True, kw_only=True):
         """Which of the five are given."""
         return [way for way in ("slack", "email", "pagerduty", "webhook", "apprise") if getattr(self, way) is not None]
 
+    @property
+    def way(self) -> Table:
+        """The one that is given."""
+        way: Table = getattr(self, self.ways[0])
+        return way
+
 
 def channel_problems(channels: Sequence[Channel], environments: Sequence[str]) -> Problems:
     """Yield a sentence for each mistake, and the key that it is about."""

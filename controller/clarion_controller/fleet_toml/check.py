@@ -40,6 +40,7 @@ def problems_of(fleet: Fleet) -> Problems:
         yield from _hosts_problems(environment, (*where, "hosts"))
     yield from repository_problems(fleet.repository, fleet.environment)
     yield from role_problems(fleet)
+    yield from _agent_problems(fleet)
     yield from channel_problems(fleet.notify, list(fleet.environment))
 
 
@@ -75,6 +76,12 @@ def _strategy_problems(strategy: Strategy, where: Key) -> Problems:
         yield "must be at least 1, or nothing would ever change", (*where, "max_parallel")
     if not 5 <= strategy.lease_timeout <= 3600:
         yield "a lease lasts 5s to 1h", (*where, "lease_timeout")
+
+
+def _agent_problems(fleet: Fleet) -> Problems:
+    for name, role in fleet.role.items():
+        if role.agent and role.provisioner != "nspawn" and not role.agent.startswith("https://"):
+            yield "a server in a cloud fetches its agent from an https:// address", ("role", name, "agent")
 
 
 def _hosts_problems(environment: Environment, where: Key) -> Problems:

@@ -16,6 +16,12 @@ MAX_SECRET_BYTES = 64 * 1024
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of fleet.toml: closed and immutable."""
 
+    @property
+    def secrets(self) -> dict[str, Secret]:
+        """Where its secrets are, by key."""
+        values = {key: getattr(self, key) for key in self.__struct_fields__}
+        return {key: value for key, value in values.items() if isinstance(value, Secret)}
+
 
 class Secret(str):
     """Where a secret value is, never the value: "file:NAME" (below the home's `secrets/`, or absolute) or "env:NAME".
