@@ -53,13 +53,15 @@ def _plain_file(path: Path, limit: int) -> Iterator[BinaryIO]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise BuildFailed(f"the build made {path.name}, but it is no plain file: {error.strerror}") from error
+        raise BuildFailed(f"the build made {path.name[:130]!a}, but it is no plain file: {error.strerror}") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise BuildFailed(f"the build made {path.name}, but it is no plain file of one name")
+            raise BuildFailed(f"the build made {path.name[:130]!a}, but it is no plain file of one name")
         if status.st_size > limit:
-            raise BuildFailed(f"the build made {path.name} of {Size(status.st_size)}; at most are {Size(limit)}")
+            raise BuildFailed(
+                f"the build made {path.name[:130]!a} of {Size(status.st_size)}; at most are {Size(limit)}"
+            )
         with open(descriptor, "rb", closefd=False) as file:
             yield file
     finally:

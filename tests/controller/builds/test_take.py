@@ -40,6 +40,14 @@ def link_to(name: str) -> Callable[[Path], None]:
     return lambda found: replace(found, name).symlink_to(found.parent / "victim")
 
 
+def odd_link(found: Path) -> None:
+    """Give both a name that is neither text nor harmless on a terminal, and have one lead elsewhere."""
+    stem = os.fsdecode(b"\xff\x1b[2J")
+    (found / PACKAGE).rename(found / f"{stem}.tar.zst")
+    replace(found, MANIFEST)
+    (found / f"{stem}.manifest.json.zst").symlink_to(found.parent / "victim")
+
+
 def hard_link(found: Path) -> None:
     """Give the package a second name."""
     os.link(found.parent / "victim", replace(found, PACKAGE))
@@ -60,6 +68,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], type[PackageError], str]] = {
     "a file beside it": (lambda found: (found / "x\x1b[2J").touch(), BuildFailed, r"'x\\x1b\[2J'"),
     "a link for a package": (link_to(PACKAGE), BuildFailed, "no plain file"),
     "a link for a manifest": (link_to(MANIFEST), BuildFailed, "no plain file"),
+    "a link by a name that is no text": (odd_link, BuildFailed, r"made '\\udcff\\x1b\[2J\.manifest"),
     "a pipe for a package": (lambda found: os.mkfifo(replace(found, PACKAGE)), BuildFailed, "no plain file"),
     "a folder for a manifest": (lambda found: replace(found, MANIFEST).mkdir(), BuildFailed, "no plain file"),
     "a file of this machine": (hard_link, BuildFailed, "no plain file of one name"),
