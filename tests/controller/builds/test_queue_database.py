@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,17 @@ CREATE UNIQUE INDEX one_delivery ON deliveries (repository, delivery);
 PRAGMA user_version = 1;
 """
 OLD = "INSERT INTO builds VALUES (?, ?, 'shop', 'shop', ?, ?, ?, ?, '', ?, 'ada', 1000.0, ?, ?, ?, ?, ?, ?)"
+# Opens a queue, and is killed before the statement of that number; the last is the one that numbers the version.
+KILLED = """
+import os, sys
+from itertools import count
+from pathlib import Path
+from sqlalchemy import Engine, event
+from clarion_controller.builds.build_queue import BuildQueue
+numbers = count(1)
+event.listen(Engine, "before_cursor_execute", lambda *_: next(numbers) == int(sys.argv[2]) and os.kill(os.getpid(), 9))
+BuildQueue(Path(sys.argv[1])).close()
+"""
 ROWS = [
     (6, "1" * 32, MAIN, A, "9" * 40, "succeeded", A[:12], 1001.0, 1002.0, "staging", "t" * 32, 1, 2),
     (7, "2" * 32, "refs/heads/next", A, "", "running", "", 1001.0, None, "", "t" * 32, 1, 1),
@@ -56,7 +70,7 @@ def columns(path: Path) -> dict[str, set[str]]:
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'")]
     found = {
         name: {str(row[1:5]) for row in database.execute(f"PRAGMA table_info({name})")}
-        | {row[2] for row in database.execute(f"PRAGMA index_info({name})")}
+        | {f"{row[2]} at {row[0]}" for row in database.execute(f"PRAGMA index_info({name})")}
         for name in names
     }
     database.close()
@@ -95,7 +109,20 @@ def test_an_older_one_becomes_what_a_new_one_is(old: Path, tmp_path: Path) -> No
     upgraded, new = columns(old), columns(tmp_path / "new.db")
     upgraded["builds"] = {each for each in upgraded["builds"] if not each.startswith("('before'")}
     assert upgraded == new
-    assert upgraded["pushes_by_ref"] == {"repository", "ref", "number"}
+    assert upgraded["pushes_by_ref"] == {"repository at 0", "ref at 1", "number at 2"}
+
+
+@pytest.mark.parametrize("statement", range(1, 9))
+def test_an_upgrade_that_is_killed_changes_nothing(old: Path, statement: int) -> None:
+    """Before whichever of its statements: the next start finds all that was there, and brings it up to date."""
+    before = columns(old)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(old), str(statement)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert columns(old) == before
+    queue = BuildQueue(old)
+    assert [build.number for build in queue.newest()] == [9, 7, 6]
+    assert queue.push(pushed(A, before=C), "shop")
+    queue.close()
 
 
 def test_an_upgrade_that_fails_changes_nothing(old: Path) -> None:
