@@ -11,7 +11,7 @@ import hmac
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ auto_deploy = "{ENVIRONMENT}"
 name = "everything"
 webhook = {{{{ url = "{{notices}}/told", secret = "file:told" }}}}
 """
+SILENT, ANSWERS = 'inventory = "gone.ini"', 'static = ["web-1", "web-2"]'
 TOLD_SECRET = "whoever is told checks this"
 SECRETS = {"shop-hook": SECRET, "shop-status-token": TOKEN, "told": TOLD_SECRET}
 GIT = ("git", "-C", WORK, "-c", "user.name=Ada", "-c", "user.email=ada@example.net")
@@ -132,6 +133,17 @@ class Site:
         """Return the notices about builds that arrived, in order."""
         told = [genuine(request) for request in self.told.requests]
         return [notice for notice in told if notice["kind"].startswith("build_")]
+
+    @contextmanager
+    def listed_by(self, source: str) -> Iterator[None]:
+        """Have another source list the servers of staging for a while."""
+        path, table = "/var/lib/clarion/fleet.toml", f"[[environment.{ENVIRONMENT}.hosts]]"
+        before = self.cluster.control.read(path)
+        self.cluster.control.write(path, f"{before}\n{table}\n{source}\n")
+        try:
+            yield
+        finally:
+            self.cluster.control.write(path, before)
 
     def state(self) -> tuple[str, object, list[tuple[Truth, str]]]:
         """Return what is published, what was ordered last, and what each server runs as which process."""
@@ -230,6 +242,26 @@ def test_what_is_red_goes_nowhere_and_is_told_once(site: Site) -> None:
     assert (broken["kind"], repaired["kind"]) == ("build_broken", "build_repaired")
     assert (repaired["resolves"], repaired["incident"]) == (True, broken["incident"])
     assert broken["next_command"] == f"clarion builds log {build['id'][:8]}"
+
+
+def test_what_is_in_the_way_of_a_deployment_is_waited_for(site: Site) -> None:
+    """A source of servers is silent when the build is green: that is said, and once it answers the deployment comes."""
+    with site.listed_by(SILENT):
+        commit = site.commit("NEWS", "the source is silent\n")
+        site.announce(commit)
+        site.until("it waits", lambda: site.builds()[0]["waits_for"] == ENVIRONMENT)
+        build = site.build_once_over(commit)
+        assert (build["status"], build["deployed_to"]) == ("succeeded", "")
+        said = " ".join(site.cluster.must("builds", "--limit", "1").split())
+        assert f"waits to be deployed to {ENVIRONMENT}: inventory gone.ini" in said
+        assert site.statuses(commit)[:1] == ["pending"]
+        assert site.deployments(commit) == []
+    with site.listed_by(ANSWERS):
+        site.until_all_answer(commit[:12])
+        site.cluster.assert_all_run(commit[:12])
+        site.until("it is settled", lambda: site.builds()[0]["deployed_to"] == ENVIRONMENT)
+    assert site.builds()[0]["waits_for"] == ""
+    site.until("GitHub knows", lambda: site.deployments(commit) == [(ENVIRONMENT, ["in_progress", "success"])])
 
 
 def test_a_replay_and_a_forgery_build_nothing(site: Site) -> None:
