@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clarion_controller.durable_files import disk_trouble
 from clarion_controller.provisioners.containers import night_folder
 from clarion_controller.provisioners.containers.cgroups import Groups
 from clarion_controller.provisioners.containers.container import Container
@@ -91,7 +92,8 @@ class NspawnProvisioner:
         _demand_name(order.name)
         if order.name in self._made:
             raise BadConfig(f"there is a server {order.name} already", hint="Give each server a name of its own.")
-        return self._create_for_tonight(order) if order.run else self._create_to_stay(order)
+        with disk_trouble(self._place if order.run else self._here.machines):
+            return self._create_for_tonight(order) if order.run else self._create_to_stay(order)
 
     def introduce(self, machines: Mapping[str, Machine]) -> None:
         """Write these names into /etc/hosts of each server."""

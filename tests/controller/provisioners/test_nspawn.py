@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from msgspec import convert
 
 from clarion_controller.fleet_toml.roles import NspawnServer, Role
+from clarion_controller.provisioners import nspawn
 from clarion_controller.provisioners.boot_files import read_first_boot
 from clarion_controller.provisioners.choose import provisioner_of
 from clarion_controller.provisioners.containers import furnish
@@ -24,7 +26,7 @@ from clarion_controller.provisioners.containers.staying import Here, Staying
 from clarion_controller.provisioners.containers.users import Users
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
-from clarion_protocol.errors import BadConfig, Blocked
+from clarion_protocol.errors import BadConfig, Blocked, HostError, NoSpace
 
 MIRROR, SECURITY = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
 APT = Apt(
@@ -136,6 +138,46 @@ def test_a_role_names_no_file_that_the_homes_owner_cannot_read(open_folder: Path
         furnish._bring(Users(0), open_folder / "first", read_first_boot(role, home, "token"))
     os.chown(secret, 12345, 12345)
     furnish._bring(Users(0), open_folder / "second", read_first_boot(role, home, "token"))
+
+
+@pytest.mark.parametrize("run", ["night", ""], ids=["for a night", "to stay"])
+def test_a_server_for_which_the_disk_has_no_room_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
+    """Else it is no server's fault, and no other of its environment is looked at."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(nspawn, "_Night", full)
+    monkeypatch.setattr(nspawn, "make_staying", full)
+    with pytest.raises(NoSpace, match="no space left in"):
+        NspawnProvisioner("acme", "night", tmp_path).create(ServerOrder("web", Role(), FirstBoot(""), run=run))
+
+
+def test_a_folder_of_a_night_that_cannot_be_made_is_said_in_a_sentence(tmp_path: Path) -> None:
+    """A full disk says so in the same way."""
+    with pytest.raises(HostError, match="File name too long"):
+        NightFolder(tmp_path, "acme-" + 300 * "1")
+
+
+@pytest.mark.parametrize("setting", ["setup", "agent_config", "agent"])
+@pytest.mark.parametrize("kind", ["a pipe that nobody writes to", "what has no end", "a file longer than a disk"])
+def test_a_role_names_no_file_that_keeps_root_waiting_or_fills_its_disk(
+    tmp_path: Path, kind: str, setting: str
+) -> None:
+    """It is said at once, in a sentence that names the file; a night's deadline ends no thread that opens a pipe."""
+    file = tmp_path / "file"
+    if kind.startswith("a pipe"):
+        os.mkfifo(file)
+    elif kind.startswith("what"):
+        file.symlink_to("/dev/zero")
+    else:
+        file.touch()
+        os.truncate(file, 2**40)
+    role = convert({setting: "file"}, Role)
+    with pytest.raises(BadConfig, match=rf"{file}.* cannot be read: it is (no plain file|longer than 1 [MG]iB)"):
+        furnish._bring(Users(0), tmp_path / "brought", read_first_boot(role, tmp_path, "token"))
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from clarion_controller.durable_files import disk_trouble
 from clarion_controller.provisioners.containers.cgroups import remove_dead
 from clarion_protocol.errors import Blocked, HostError
 
@@ -28,13 +29,14 @@ class NightFolder:
 
         Raises:
             Blocked: a night of that name is under way.
-            HostError: it cannot be made.
+            HostError, NoSpace: it cannot be made.
         """
         self.path = place / name
         self.group = prefix_of(place) + name
-        with _locked_place(place):
+        with _locked_place(place), disk_trouble(place):
             try:
-                self.path.mkdir(mode=0o711)
+                # For root alone: until its root file systems are given away, root's set-user-id programs lie in them.
+                self.path.mkdir(mode=0o700)
             except FileExistsError as error:
                 raise Blocked(f"{self.path} is there already", hint="Wait for the night that has it.") from error
             self._lock = _opened(self.path)
@@ -86,7 +88,7 @@ def _is_dead(path: Path, held: ExitStack) -> bool:
 @contextmanager
 def _locked_place(place: Path) -> Iterator[None]:
     try:
-        place.mkdir(mode=0o711, parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = _opened(place)
     except OSError as error:
         raise HostError(f"{place} cannot be used: {error.strerror}", hint="Run it as root.") from error
