@@ -16,7 +16,13 @@ from clarion_controller.provisioners.containers.recipe import recipe_of, this_ma
 from clarion_controller.provisioners.nspawn import NspawnProvisioner
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
 
-SETUP = "#!/bin/sh\ninstall -m 0700 -d /srv/closed/deep\n(setsid sleep 1001 &)\nsleep 2\n"
+SETUP = """\
+#!/bin/sh
+ln -s true /usr/bin/clarion-agent
+install -m 0700 -d /srv/closed/deep
+(setsid sleep 1001 &)
+sleep 2
+"""
 
 
 def main(place: Path, rootfs: str) -> None:

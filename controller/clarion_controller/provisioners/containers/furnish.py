@@ -6,15 +6,17 @@ this machine's network. Files are written from inside, too: no link that some pa
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import tomli
 
-from clarion_controller.as_owner import as_owner_of
+from clarion_controller.as_owner import open_as_owner_of
 from clarion_controller.provisioners.containers.users import Users
 from clarion_controller.provisioners.containers.workshop import Step, Workshop
 from clarion_controller.provisioners.provisioner import FirstBoot, ServerOrder
@@ -31,7 +33,11 @@ _POLICY = "/usr/sbin/policy-rc.d"
 # Where the journal's folder exists, the journal is there after the server's end, too.
 _LAST = f"rm -f {_POLICY}\nmkdir -p /var/log/journal\n"
 _TOKEN = "/etc/clarion-agent/join.token"  # noqa: S105 (a path)
+_MAX_AGENT = 2**30
 _INSTALL = ("apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confold", "install")
+# A server that has none never joins, and would be waited for.
+_NO_AGENT = 'it has none: name the Debian package in its role, agent = "clarion-agent.deb", or have setup install it'
+_LOOK = ("sh", "-c", f"command -v clarion-agent > /dev/null || {{ echo {quote(_NO_AGENT)}; exit 1; }}")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
@@ -61,7 +67,7 @@ def furnish(workshop: Workshop, site: Site, order: ServerOrder, *, is_apart: boo
 
     Raises:
         BadConfig: there is no such agent.
-        ProvisionFailed: a step failed; the message says which, and ends with its words.
+        ProvisionFailed: a step failed; the message says which, and ends with its words. Or no step installs an agent.
     """
     boot = order.first_boot
     _bring(workshop.users, site.brought, boot)
@@ -71,6 +77,7 @@ def furnish(workshop: Workshop, site: Site, order: ServerOrder, *, is_apart: boo
         parts["agent"] = _run(workshop, site, _agent_step(workshop, site))
     if boot.setup:
         parts["setup"] = _run(workshop, site, _setup_step(workshop, site))
+    _demand_agent(workshop, site)
     _write(workshop, site, _last_files(boot, "" if is_apart else _resolver()), _LAST)
     return parts
 
@@ -92,11 +99,10 @@ def _bring(users: Users, folder: Path, boot: FirstBoot) -> None:
 
 
 def _copy(boot: FirstBoot, target: Path) -> None:
-    with target.open("wb") as copy:
-        with as_owner_of(boot.home):
-            agent = Path(boot.agent).open("rb")  # noqa: SIM115 (closed by the next line)
-        with agent:
-            shutil.copyfileobj(agent, copy)
+    with open_as_owner_of(boot.home, Path(boot.agent)) as agent, target.open("wb") as copy:
+        if os.fstat(agent.fileno()).st_size > _MAX_AGENT:
+            raise OSError(errno.EFBIG, "it is longer than 1 GiB")
+        shutil.copyfileobj(agent, copy)
 
 
 def _write(workshop: Workshop, site: Site, files: Sequence[_File], also: str = "") -> None:
@@ -138,10 +144,21 @@ def _setup_step(workshop: Workshop, site: Site) -> Step:
     return Step("the setup script", f"{site.number}/setup", (f"{BROUGHT}/setup",), workshop.limits.setup)
 
 
+def _demand_agent(workshop: Workshop, site: Site) -> None:
+    _run(workshop, site, Step("looking for its agent", f"{site.number}/look", _LOOK, workshop.limits.agent))
+
+
 def _run(workshop: Workshop, site: Site, step: Step) -> float:
     """Carry out a step inside the server."""
     options = ["--quiet", "--pipe", "--as-pid2", f"--directory={site.root}", f"--machine=server{site.number}"]
-    options += ["--register=no", "--keep-unit", "--link-journal=no", "--timezone=off", "--resolv-conf=replace-host"]
+    options += [
+        "--settings=no",
+        "--register=no",
+        "--keep-unit",
+        "--link-journal=no",
+        "--timezone=off",
+        "--resolv-conf=replace-host",
+    ]
     options += [workshop.users.option, f"--bind-ro={site.brought}:{BROUGHT}", "--setenv=DEBIAN_FRONTEND=noninteractive"]
     options += [f"--setenv={name}={os.environ[name]}" for name in _PROXIES if name in os.environ]
     workshop.demand_room()
