@@ -59,6 +59,23 @@ install -m 0700 -d /srv/closed /srv/closed/deep
 printf '[Service]\\nExecStart=echo words of a unit\\n[Install]\\nWantedBy=multi-user.target\\n' \\
     > /etc/systemd/system/clarion-probe.service
 systemctl enable clarion-probe
+ln -s true /usr/bin/clarion-agent
+"""
+# What is run on a server by either of these is told of all that it is given.
+SPY = """\
+#!/bin/dash
+set -e
+for program in env sh; do
+    printf '#!/bin/dash\\nset >> /srv/told\\nexec /bin/dash "$@"\\n' > /usr/bin/spy
+    chmod 0755 /usr/bin/spy
+    mv /usr/bin/spy "/usr/bin/$program"
+done
+ln -s true /usr/bin/clarion-agent
+"""
+# Boots as well as one with an agent, and sooner.
+NO_AGENT = """\
+#!/bin/sh
+ln -s true /usr/bin/clarion-agent
 """
 LISTEN = """\
 import socket, sys
@@ -87,7 +104,8 @@ class Night:
 
     def order(self, name: str, setup: str = "", agent: str | None = None) -> ServerOrder:
         """Return an order for a server with the agent, whose token nobody takes."""
-        boot = FirstBoot("clarion1.nonsense", str(self.agent) if agent is None else agent, setup=setup)
+        agent = str(self.agent) if agent is None else agent
+        boot = FirstBoot("clarion1.nonsense", agent, setup=setup or ("" if agent else NO_AGENT))
         return ServerOrder(name, Role(), boot, run="night")
 
     def on(self, machine: Machine, *argv: str) -> str:
@@ -189,6 +207,37 @@ def server_of(night: Night, machine: Machine) -> Container:
     return server
 
 
+def test_a_server_of_a_night_has_nothing_of_a_machine_that_has_its_name(night: Night, lasting_folder: Path) -> None:
+    """Its settings may bind production's files; those are for that machine."""
+    settings = Path("/etc/systemd/nspawn/clarion-test-namesake.nspawn")
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(f"[Files]\nBind={lasting_folder}:/srv/precious\n")
+    try:
+        machine = night.provisioner.create(night.order("clarion-test-namesake", agent=""))
+    finally:
+        settings.unlink()
+    assert night.on(machine, "ls", "/srv") == ""
+    night.provisioner.remove(machine)
+
+
+def test_a_program_of_a_server_is_told_nothing_of_this_process(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloud credentials may be in its environment, and any program there may be the server's root's own."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "precious")
+    machine = night.provisioner.create(night.order("web", SPY, agent=""))
+    night.provisioner.introduce({"web": machine})
+    told = max(night.place.glob("acme-night/[0-9]*/disk/srv/told")).read_text()
+    assert "LANG='C.UTF-8'" in told
+    assert "precious" not in told
+    night.provisioner.remove(machine)
+
+
+def test_nobody_else_on_this_machine_comes_by_what_is_built(night: Night) -> None:
+    """Until it is given away there are set-user-id programs of root in it, of any package and version of a mirror."""
+    above = night.root_file_system().parent
+    assert above.stat().st_mode & 0o077 == 0
+    assert (above.parent.stat().st_mode & 0o077) == 0
+
+
 @pytest.fixture
 def lasting_folder() -> Iterator[Path]:
     """Give a folder whose path no server has for its own files in memory."""
@@ -207,6 +256,7 @@ def test_a_link_to_this_machines_journal_shows_nothing_of_it(night: Night, lasti
     night.provisioner.remove(machine)
 
     linked = f"#!/bin/sh\nmkdir -p {precious}\nrm -rf /var/log/journal\nln -s {precious} /var/log/journal\n"
+    linked += "ln -s true /usr/bin/clarion-agent\n"
     curious = night.provisioner.create(night.order("web", linked, agent=""))
     assert "multi-user.target" in night.provisioner.console(curious)
     assert "words of a unit" not in night.provisioner.console(curious)
@@ -255,8 +305,12 @@ def test_signals_reach_a_program_inside_and_it_never_outlives_its_starter(night:
         ("#!/bin/sh\necho hangs\n(setsid sleep 1000 &)\nsleep 1000\n", "the setup script did not end in time:\nhangs"),
         ("#!/bin/sh\napt-get install -qq no-such-package\n", "Unable to locate package no-such-package"),
         ("no script\n", "the setup script failed with exit code"),
+        (
+            "#!/bin/sh\n",
+            "looking for its agent failed with exit code 1:\nit has none: name the Debian package in its role, agent =",
+        ),
     ],
-    ids=["fails", "hangs, and leaves a daemon", "wants what no mirror has", "is no program"],
+    ids=["fails", "hangs, and leaves a daemon", "wants what no mirror has", "is no program", "brings no agent"],
 )
 def test_a_setup_script_that_goes_wrong_leaves_no_server(night: Night, setup: str, said: str) -> None:
     """The message says which step it was and ends with its words, and all that was made for it is gone."""
@@ -362,6 +416,20 @@ def test_a_full_disk_inside_a_server_is_said_by_whoever_met_it(night: Night, sma
             furnish(shop, server.site, night.order("full", fill, agent=""), is_apart=True)
         server.take_away()
     night.provisioner.remove(machine)
+
+
+def test_a_server_that_fills_the_disk_is_switched_off_before_it_is_full(night: Night, small_disk: Path) -> None:
+    """Production's controller may be on the same disk; what becomes of the server is said in its console."""
+    rootfs = night.root_file_system()
+    with workshop(small_disk, Limits(floor=16 << 20)) as shop:
+        server = Container(shop, Network(shop.island), "full", 1)
+        server.lay(rootfs)
+        server.boot()
+        server._run("sh", "-c", "head -c 36M /dev/zero > /srv/fill")
+        until(lambda: "full was switched off: less than 16 MB are free in" in server.console())
+        assert shutil.disk_usage(small_disk).free > 0
+        server.take_away()
+        assert shutil.disk_usage(small_disk).free > 32 << 20
 
 
 def test_a_step_that_fills_the_disk_is_ended_before_it_is_full(cache: Cache, small_disk: Path) -> None:

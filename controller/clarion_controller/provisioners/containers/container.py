@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from clarion_protocol.errors import ProvisionFailed
 
 _UP = {"running", "degraded"}
 _LOOK_EVERY_S = 0.1
-_ENVIRONMENT = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
+_LOOK_AT_DISK_EVERY_S = 1.0
+# What is run on a server sees nothing else: root of it can have any program there tell what it was given.
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _WRITE_HOSTS = "cat > /etc/hosts"
 # The first process is systemd as soon as the cable is there: what starts at boot finds a network.
 _BOOT = """waits=0
@@ -32,7 +35,10 @@ _ENDED_WITHIN_S = 30.0
 
 
 class Container:
-    """A server that is booted once and taken away; `number` is unique tonight."""
+    """A server that is booted once and taken away; `number` is unique tonight.
+
+    What runs on it shares this machine's disk with production's controller: it is switched off before that is full.
+    """
 
     def __init__(self, workshop: Workshop, network: Network, name: str, number: int) -> None:
         self.name = name
@@ -43,6 +49,7 @@ class Container:
         self._power: subprocess.Popen[bytes] | None = None
         self._leader = 0
         self._has_cable = False
+        self._cut_off = ""
 
     @property
     def site(self) -> Site:
@@ -84,7 +91,7 @@ class Container:
 
     def console(self) -> str:
         """Return the end of its console, and of what Clarion's units logged."""
-        parts = [printable_tail(self._console, TAIL).strip(), self._journal()]
+        parts = [printable_tail(self._console, TAIL).strip(), self._journal(), self._cut_off]
         return "\n".join(filter(None, parts))
 
     def take_away(self) -> None:
@@ -121,6 +128,16 @@ class Container:
             self._power = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True
             )
+        threading.Thread(target=self._watch_disk, args=(self._power,), daemon=True).start()
+
+    def _watch_disk(self, power: subprocess.Popen[bytes]) -> None:
+        while power.poll() is None:
+            try:
+                self._workshop.demand_room()
+            except ProvisionFailed as error:
+                self._cut_off = f"{self.name} was switched off: {error.message}"
+                self._switch_off()
+            time.sleep(_LOOK_AT_DISK_EVERY_S)
 
     def _options(self) -> list[str]:
         return [
@@ -131,7 +148,9 @@ class Container:
             self._workshop.users.option,
             # Its users' own as well, so its root has its cable, its ports and its firewall.
             "--private-network",
-            # Nothing of this machine's: no machined, no scope unit, no resolver, no time zone, no journal.
+            # Nothing of this machine's: no settings of a machine of the same name, which may bind production's files;
+            # no machined, no scope unit, no resolver, no time zone, no journal.
+            "--settings=no",
             "--register=no",
             "--keep-unit",
             "--resolv-conf=off",
@@ -159,7 +178,7 @@ class Container:
 
     def _run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         # The leader cannot be another process by now: as long as nspawn lives, its child's number is taken.
-        return run_briefly(["nsenter", f"--target={self._leader}", "--all", *_ENVIRONMENT, *argv], stdin)
+        return run_briefly(["nsenter", f"--target={self._leader}", "--all", *argv], stdin, _ENVIRONMENT)
 
     def _find_leader(self) -> int:
         """Return the server's first process: the grandchild of what was started that is 1 in its own namespace."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +111,20 @@ class Island:
         return self._first
 
 
-def run_briefly(argv: Sequence[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run_briefly(
+    argv: Sequence[str], stdin: str = "", environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run what takes no time, and return how it ended, as a failure if it took time all the same."""
     try:
         return subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, errors="replace", timeout=_SHORT_S, check=False
+            argv,
+            input=stdin,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SHORT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(argv, 124, "", f"it did not end within {_SHORT_S:.0f} s")
