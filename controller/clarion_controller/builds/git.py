@@ -70,6 +70,8 @@ case $1 in
     *) exit 1 ;;
 esac
 """
+# Git keeps all names that a remote lists in memory, and a remote may list names without end.
+BOUNDED = ("/bin/sh", "-c", 'ulimit -d "$0" 2>/dev/null; exec "$@"')
 SSH = "ssh -oBatchMode=yes -oConnectTimeout=15 -oServerAliveInterval=15 -oServerAliveCountMax=4"
 ANY_NAME = "clarion"  # with a token, forges accept any
 
@@ -80,10 +82,11 @@ class GitRefused(Exception):
 
 @dataclass(frozen=True)
 class Bounds:
-    """How long (s) and how large (bytes) a fetch may become."""
+    """How long (s) and how large (bytes) a fetch may become; `memory` is of each of git's processes."""
 
     seconds: float
     disk: int
+    memory: int = 4 * 2**30
 
 
 class Git:
@@ -133,7 +136,7 @@ class Git:
         """
         with tempfile.TemporaryFile(dir=self._aside) as out, tempfile.TemporaryFile(dir=self._aside) as errors:
             process = subprocess.Popen(
-                [_program(), *arguments],
+                [*BOUNDED, str(self._bounds.memory // 1024), _program(), *arguments],
                 cwd=self.tree,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from clarion_protocol.errors import UnknownName
 
 PATIENCE_S = 25.0  # less than whoever asks the controller waits for an answer
 MAX_DISK = 2**20  # asking for names writes next to nothing
+MAX_MEMORY = 512 * 2**20  # and it asks beside the controller
 OWN = "ref: "  # what stands before the name of the branch that HEAD is
 
 
@@ -41,7 +42,7 @@ def look_up(repository: Repository, name: str, credential: str = "") -> tuple[st
 def _ask(repository: Repository, names: list[str], credential: str) -> dict[str, str]:
     """Return what the names point to at the remote, and under `OWN` its own branch."""
     with tempfile.TemporaryDirectory(prefix="clarion-look-") as folder:
-        git = Git(Path(folder), Path(folder), Bounds(PATIENCE_S, MAX_DISK))
+        git = Git(Path(folder), Path(folder), Bounds(PATIENCE_S, MAX_DISK, MAX_MEMORY))
         git.open_with(credential, repository.url)
         try:
             said = git.run("ls-remote", "--quiet", "--symref", "--", repository.url, *names)

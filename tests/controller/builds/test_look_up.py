@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ from tests.stores import Puppet, http, puppet
 
 from clarion_controller.builds.look_up import look_up
 from clarion_controller.fleet_toml.repositories import Repository
-from clarion_protocol.errors import BadConfig, ClarionError, UnknownName
+from clarion_protocol.errors import BadConfig, ClarionError, NetworkError, UnknownName
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -86,3 +90,34 @@ def test_a_bad_remote_is_a_clear_error(tmp_path: Path) -> None:
             look_up(Repository(url=f"{server.url}/shop.git"), "main")
     with pytest.raises(ClarionError, match="cannot be reached"):
         look_up(Repository(url=f"{server.url}/shop.git"), "main")
+
+
+class Endless(BaseHTTPRequestHandler):
+    """Lists branches as git's server does, and comes to no end."""
+
+    def do_GET(self) -> None:
+        """Answer until the other side has had enough."""
+        self.send_response(200)
+        self.send_header("content-type", "application/x-git-upload-pack-advertisement")
+        self.end_headers()
+        self.wfile.write(b"001e# service=git-upload-pack\n0000")
+        with contextlib.suppress(ConnectionError):
+            for number in count():
+                line = b"%040x refs/heads/%060000d\n" % (number, number)
+                self.wfile.write(b"%04x%b" % (len(line) + 4, line))
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+def test_a_remote_whose_names_have_no_end_costs_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git keeps them all: it is ended long before the controller has to pay for it."""
+    monkeypatch.setattr("clarion_controller.builds.look_up.MAX_MEMORY", 64 * 2**20)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server, ThreadPoolExecutor(1) as thread:
+        serving = thread.submit(server.serve_forever)
+        try:
+            with pytest.raises(NetworkError, match=r"[Oo]ut of memory"):
+                look_up(Repository(url=f"http://127.0.0.1:{server.server_port}/shop.git"), "main")
+        finally:
+            server.shutdown()
+            serving.result(10)
