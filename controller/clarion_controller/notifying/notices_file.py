@@ -29,9 +29,6 @@ def open_notices(home: Path) -> tuple[Engine, bool]:
     try:
         return open_side_database(path, metadata, VERSION), False
     except BadConfig as error:
-        if isinstance(_cause(error), sqlite3.OperationalError):
-            hint = f"Is the disk full, or not ours? Look: 'df -h {path.parent}', 'ls -l {path}'."
-            raise BadConfig(error.message, hint=hint) from error
         if not is_damage(_cause(error)):
             raise
         _log.error("notifying.outbox_damaged", reason=error.message, kept_as=DAMAGED)

@@ -37,12 +37,21 @@ def open_side_database(path: Path, metadata: MetaData, version: int, upgrades: U
                 found = _numbered(connection, found + 1)
     except (sqlalchemy.exc.DatabaseError, sqlite3.DatabaseError) as error:
         engine.dispose()
-        raise BadConfig(f"{path} cannot be used: {error.args[0]}", hint="Move it away and start again.") from error
+        raise BadConfig(f"{path} cannot be used: {error.args[0]}", hint=_hint(error, path)) from error
     if found != version:
         engine.dispose()
         raise BadConfig(f"{path} is of version {found}, not {version}", hint="Is it a newer Clarion's? Move it away.")
     path.chmod(0o600)
     return engine
+
+
+def _hint(error: Exception, path: Path) -> str:
+    # Such an error passes, as the disk is emptied or whoever is at it ends: then all that is in there counts.
+    if isinstance(getattr(error, "orig", error), sqlite3.OperationalError):
+        return (
+            f"Is the disk full, the file not ours, or somebody else at it? Look: 'df -h {path.parent}', 'ls -l {path}'."
+        )
+    return "Move it away and start again."
 
 
 def _made(connection: Connection, metadata: MetaData, version: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +50,19 @@ def test_one_of_another_version_is_left_alone(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(BadConfig, match="of version 1, not 2"):
         open_side_database(path, metadata, 2)
+
+
+def test_one_that_somebody_else_writes_to_is_not_to_be_moved_away(tmp_path: Path) -> None:
+    """What passes is no damage: nobody is told to throw a queue away because of it."""
+    path = tmp_path / "side.db"
+    written(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(BadConfig, match="is locked") as caught:
+            open_side_database(path, metadata, 1)
+    finally:
+        other.close()
+    assert "Move it away" not in str(caught.value)
+    assert f"ls -l {path}" in (caught.value.hint or "")
