@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from clarion_controller.api.desk import Desk
+from clarion_controller.api.listing import Listing
 from clarion_controller.api.views import Views
 from clarion_controller.builds.after_build import AfterBuild
 from clarion_controller.builds.auto_deploy import AutoDeploy
@@ -58,6 +59,7 @@ def assembled(cluster: Cluster, inbox: Inbox, ask: Ask) -> Iterator[Desk]:
     settings = Settings(signer, membership.members, float(at.unreachable_after))
     rollouts = Rollouts(settings, log, roster, gateway)
     history = History(log, rollouts.streams)
+    views = Views(membership, rollouts, roster, history)
 
     def welcome(host: Host) -> None:
         rollouts.host_joined(host)
@@ -88,7 +90,8 @@ def assembled(cluster: Cluster, inbox: Inbox, ask: Ask) -> Iterator[Desk]:
             history=history,
             planner=Planner(cluster, rollouts, roster, history, membership),
             inviter=Inviter(cluster, roster, transport.public),
-            views=Views(membership, rollouts, roster, history),
+            views=views,
+            listing=Listing(log, history, views),
             discovery=discovery,
             membership=membership,
             builds=builds,

@@ -25,8 +25,8 @@ class History:
     def __init__(self, log: StateLog, streams: Streams) -> None:
         self._log = log
         self._streams = streams
-        # What is over hardly changes: its state is kept under the id and the number of the log's entries about it.
-        self._replayed = lru_cache(maxsize=64)(self._replay)
+        # What the streams hold no more does not change; a few are kept, as a state holds all its hosts.
+        self._replayed = lru_cache(maxsize=8)(self.replay)
 
     def find(self, prefix: str) -> RolloutState:
         """Return the deployment whose id is or begins with `prefix`.
@@ -43,12 +43,23 @@ class History:
 
     def state(self, id_: str) -> RolloutState:
         """Return where a deployment stands or ended."""
-        walk = self._streams.find(id_)
-        return walk.state if walk else self._replayed(id_)
+        return self.present(id_) or self._replayed(id_)
 
-    def of(self, stream: str, limit: int) -> list[RolloutState]:
-        """Return a stream's deployments, newest first."""
-        return [self.state(stored.id) for stored in self._log.history(stream, limit)]
+    def present(self, id_: str) -> RolloutState | None:
+        """Return where a deployment stands that still matters; None if it is past."""
+        walk = self._streams.find(id_)
+        return walk.state if walk else None
+
+    def replay(self, id_: str) -> RolloutState:
+        """Return where a past deployment ended, as the log has it; any thread may ask.
+
+        Raises:
+            UnknownName: there is no such deployment.
+        """
+        stored: StoredDeployment | None = self._log.deployment(id_)
+        if stored is None:
+            raise unknown("deployment", id_, (), hint="Run 'clarion history' to see them.")
+        return replay(stored, self._log.events_of(id_))
 
     def last_good(self, stream: str, *, but: str | None = None) -> ReleaseRef | None:
         """Return the release that is in force, or that was before `but` (a version)."""
@@ -76,12 +87,6 @@ class History:
     def _documents(self, stream: str) -> Iterator[tuple[Deployment, DeploymentStatus]]:
         for stored in self._log.history(stream, MAX_LOOKED_AT):
             yield document_in(stored.envelope), stored.status
-
-    def _replay(self, id_: str) -> RolloutState:
-        stored: StoredDeployment | None = self._log.deployment(id_)
-        if stored is None:
-            raise unknown("deployment", id_, (), hint="Run 'clarion history' to see them.")
-        return replay(stored, self._log.events_of(id_))
 
 
 def _nothing_before(stream: str) -> NothingMatches:

@@ -203,7 +203,10 @@ class HostProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeploymentAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One deployment; `counts` by host status; `revision` rises with every change."""
+    """One deployment; `counts` by host status; `revision` rises with every change.
+
+    `hosts` is empty where many deployments are listed.
+    """
 
     id: str
     app: str

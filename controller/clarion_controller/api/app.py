@@ -20,6 +20,7 @@ from clarion_controller.api.answers import (
 from clarion_controller.api.desk import Asked, Desk, TheDesk, environments_of
 from clarion_controller.api.errors import ANSWERED
 from clarion_controller.api.fleet_routes import ROUTES
+from clarion_controller.api.listing import MAX_LISTED
 from clarion_controller.api.nightly_routes import NIGHTLY
 from clarion_controller.api.orders import abort, pause, resume
 from clarion_controller.fleet_toml.fleet import unknown
@@ -29,7 +30,6 @@ from clarion_protocol.words import stream_of
 
 MAX_BODY = 1 << 20
 MAX_WAIT = 30.0
-MAX_LISTED = 1000
 
 
 DeploymentId = FromPath[str]
@@ -58,10 +58,8 @@ async def order(desk: TheDesk, request: Request[Any, Any, Any]) -> DeploymentAns
 async def deployments(
     desk: TheDesk, environment: Asked = None, app: Asked = None, limit: Limit = 20
 ) -> list[DeploymentAnswer]:
-    """List deployments, newest first."""
-    states = [state for stream in _streams(desk, environment, app) for state in desk.history.of(stream, limit)]
-    states.sort(key=lambda state: (state.accepted_at, state.deployment.seq), reverse=True)
-    return [desk.views.deployment(state) for state in states[:limit]]
+    """List deployments, newest first, each with how many hosts stand where."""
+    return await desk.listing.newest(_streams(desk, environment, app), limit)
 
 
 @get("/v1/deployments/{deployment_id:str}")

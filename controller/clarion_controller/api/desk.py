@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
 
+from clarion_controller.api.listing import Listing
 from clarion_controller.api.views import Views
 from clarion_controller.builds.builds import Builds
 from clarion_controller.cluster import Cluster
@@ -33,6 +34,7 @@ class Desk:
     planner: Planner
     inviter: Inviter
     views: Views
+    listing: Listing
     discovery: Discovery
     membership: Membership
     builds: Builds

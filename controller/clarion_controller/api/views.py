@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from clarion_controller.api.answers import (
     DeploymentAnswer,
     HostAnswer,
@@ -66,6 +68,10 @@ class Views:
             hosts=hosts,
             counts=dict(Counter(host.status.value for host in hosts)),
         )
+
+    def counted(self, state: RolloutState) -> DeploymentAnswer:
+        """Return one deployment with how many hosts stand where, and none of them."""
+        return replace(self.deployment(state), hosts=[])
 
     def hosts(self, environment: str) -> list[HostAnswer]:
         """Return every host that there is or should be in an environment, by name.
