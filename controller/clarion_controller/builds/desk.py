@@ -41,6 +41,8 @@ from clarion_protocol.words import is_version
 
 MAX_WAIT = 30.0
 MAX_BODY = 2**20
+# Once a builder has said how it ended, the log is the controller's, who writes there what it published and deployed.
+HEARD = (BuildStatus.RUNNING, BuildStatus.CANCELLED, BuildStatus.SUPERSEDED)
 ID_LENGTH = 32  # hex digits of a build's id; what follows is the taker's own
 
 TheBuilds = NamedDependency[Builds]
@@ -79,7 +81,8 @@ async def log(builds: TheBuilds, request: _Request, job_id: JobId) -> dict[str, 
     said = await request.body()
     builds.builder_seen = time.time()
     build = await _taken(builds, job_id)
-    await builds.do(lambda: log_file.append(builds.folder(build), said))
+    if build.status in HEARD:
+        await builds.do(lambda: log_file.append(builds.folder(build), said))
     return {"go_on": build.status is BuildStatus.RUNNING}
 
 

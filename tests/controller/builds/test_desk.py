@@ -154,6 +154,18 @@ def test_a_failed_build_says_why(controller: Live, builder: ObedientBuilder) -> 
     assert status_of(controller) == (BuildStatus.FAILED, "[test] unit: 'make test' failed (2)")
 
 
+def test_a_builder_writes_no_more_to_the_log_of_a_build_that_it_has_ended(
+    controller: Live, builder: ObedientBuilder
+) -> None:
+    """What was published and deployed is the controller's to say, and no flood pushes it out."""
+    announce(controller)
+    job = taken(builder)
+    builder.say(job, b"compiling\n")
+    builder.finish(job, failure="red")
+    assert not builder.say(job, b"deployed to production\n")
+    assert controller.client.build_log(job.id[:32]).text == "compiling\n"
+
+
 def test_a_green_build_without_a_package_is_red(controller: Live, builder: ObedientBuilder) -> None:
     """A builder that forgets something publishes nothing."""
     announce(controller)
