@@ -57,7 +57,7 @@ def fold(state: Deployments, seq: int, event: AnyEvent, context: Context) -> tup
 def settle(state: Deployments, now: float) -> tuple[Deployments, list[Notice]]:
     """Return the same with everything told that is due now."""
     notices: list[Notice] = []
-    for id_, walked in state.walked.items():
+    for id_, walked in sorted(state.walked.items(), key=_first):
         if walked.caught_up and now >= walked.caught_at + MOMENT:
             state, told = _stragglers(state, id_)
             notices += told
@@ -127,11 +127,12 @@ def _ends(walked: Walked, incident: Incident) -> bool:
 
 def _opened(state: Deployments, walked: Walked, told: Told) -> tuple[Deployments, Incident]:
     """Return the incident of a deployment's stream; if there is none, it began with the halt, or now."""
+    since = walked.halt.at if walked.halt else told.at
     if incident := state.incidents.get(walked.stream):
-        wider = replace(incident, is_whole=incident.is_whole or walked.is_whole)
+        is_whole = incident.is_whole or walked.is_whole
+        wider = replace(incident, is_whole=is_whole, since=min(incident.since, since))
         return _with_incident(state, walked.stream, wider), wider
     name = f"deployment-{walked.environment}-{walked.app}-{told.seq}"
-    since = walked.halt.at if walked.halt else told.at
     incident = Incident(name=name, since=since, deployment=walked.id, is_whole=walked.is_whole)
     return _with_incident(state, walked.stream, incident), incident
 
@@ -153,6 +154,13 @@ def _stragglers(state: Deployments, id_: str) -> tuple[Deployments, list[Notice]
         return state, []
     notice = words.caught_up(walked, state.incidents.get(walked.stream))
     return _with(state, replace(walked, caught_up=())), [notice]
+
+
+def _first(item: tuple[str, Walked]) -> int:
+    """Return the number of the first event of a deployment that is not told yet, by which those due are told."""
+    walked = item[1]
+    seqs = [walked.caught_seq] if walked.caught_up else []
+    return min([*seqs, walked.halt.seq] if walked.halt else seqs, default=0)
 
 
 def _place(stream: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ import structlog
 from clarion_controller.fleet_toml.fleet import Fleet
 from clarion_controller.notice import Notice
 from clarion_controller.notifying.addressed import Audience, addressed
-from clarion_controller.notifying.derive import open_incidents, settle, withdraw
+from clarion_controller.notifying.derive import open_incidents, settle
 from clarion_controller.notifying.outbox import Changes, Outbox
 from clarion_controller.notifying.place import Place, folded, read_place
 from clarion_controller.notifying.tail import Tail
@@ -67,8 +67,8 @@ def _retraced(tail: Tail, end: int, audience: Audience) -> Found:
     while place.cursor < end and (entries := [entry for entry in tail.after(place.cursor) if entry.seq <= end]):
         place, notices, _ = folded(place, entries)
         knowing = _knowing(knowing, place, notices, audience)
+    # What nobody waits for any more is withdrawn when it is read on, and told: whether that was done is lost, too.
     known, notices = settle(place.known, audience.now)
-    known, _ = withdraw(known, audience.fleet, audience.now)
     place = replace(place, cursor=end, known=known)
     return Found(place, _knowing(knowing, place, notices, audience))
 

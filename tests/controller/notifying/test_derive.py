@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import typer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.controller.notifying.stories import NAMES, WEB_1, WEB_2, Story, deployment, kinds, rollback
 
@@ -136,6 +136,7 @@ def test_an_incident_ends_at_most_once_and_only_after_it_began(drawn: Sequence[A
         begun.add(notice.incident)
 
 
+@example([(0.0, (Halted(at=0.0, reason=""), each)) for each in reversed(DEPLOYMENTS[:2])], [0.0] * 40, 1)
 @given(happenings, st.lists(st.floats(0, 1), min_size=40, max_size=40), st.integers(1, 5))
 def test_it_does_not_matter_in_which_portions_the_log_is_read(
     drawn: Sequence[Any], looks: Sequence[float], portion: int
@@ -152,6 +153,12 @@ def test_it_does_not_matter_in_which_portions_the_log_is_read(
     assert story.notices == told_of(drawn)
 
 
+@example(
+    [
+        (0.0, (Halted(at=0.0, reason=""), DEPLOYMENTS[0])),
+        (0.5, (StatusChanged(at=0.0, status=DeploymentStatus.DEGRADED, reason=""), DEPLOYMENTS[1])),
+    ]
+)
 @given(happenings)
 def test_every_notice_is_bounded_and_on_one_line(drawn: Sequence[Any]) -> None:
     """Whatever a host or a forge had put into a reason."""

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.controller.notifying.stories import NAMES, deployment
 from tests.controller.notifying.test_derive import CHECKS, happenings, in_time
@@ -175,6 +175,9 @@ def all_well(at: float) -> Iterator[tuple[float, AnyEvent, Deployment | None]]:
     yield at + 4, NightlyFinished(at=at + 4, night="n", working=CHECKS), None
 
 
+BROKEN = BuildFinished(
+    at=0.0, build="b", repository="shop", app="shop", ref="refs/heads/main", commit="c", status="failed"
+)
 crashes = st.lists(st.booleans(), min_size=40, max_size=40)
 bounded = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
@@ -208,6 +211,7 @@ def test_what_is_taken_out_of_fleet_toml_is_not_left_open(drawn: Sequence[Any], 
 
 
 @bounded
+@example([(0.0, (BROKEN, None))], [False] * 40, 1)
 @given(happenings, crashes, st.integers(0, 40))
 def test_what_is_open_is_closed_though_the_outbox_was_lost(
     drawn: Sequence[Any], crashes: Sequence[bool], lost_at: int
@@ -225,11 +229,6 @@ def test_what_is_open_is_closed_though_the_outbox_was_lost(
         world.now += 1000
         world.read()
         assert world.pagers.open == {channel.name: set() for channel in FLEET.notify}
-
-
-BROKEN = BuildFinished(
-    at=0.0, build="b", repository="shop", app="shop", ref="refs/heads/main", commit="c", status="failed"
-)
 
 
 def test_what_the_version_before_left_open_is_closed() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.controller.notifying.ears import Answer, Ears, garbage, listening, st
 from tests.controller.notifying.stories import kinds
 
 from clarion_controller.api.answers import DeploymentAnswer, PlanRequest
+from clarion_controller.notifying.notices_file import NAME
 from clarion_controller.notifying.overview import overview
 from clarion_controller.state.database import open_database
 from clarion_controller.state.events import BuildFinished
@@ -224,16 +226,22 @@ def pid_of(home: Path) -> int | None:
     return None
 
 
+def has_begun(home: Path) -> bool:
+    """Return whether it is written down from where on people of `home` are told; what was before is history to them."""
+    path = home / "state" / NAME
+    # Read only, and as little as can be: the process is making it.
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        return database.execute("SELECT 1 FROM standing").fetchone() is not None
+    return False
+
+
 @contextmanager
 def controller_and_host(folder: Path, ears: Ears) -> Iterator[tuple[Live, LiveHost]]:
     """Have a controller serve, with one host, one version, and its own process that tells `ears`."""
     cluster = new_cluster(folder, f"[environment.production]\n{ears.fleet()}")
     cluster.publish("1.0.0")
     with live(cluster.home) as controller:
-        outbox = cluster.home / "state" / "notices.db"
-        wait_for(outbox.exists)
-        wait_for(lambda: pid_of(cluster.home) is not None and bool(outbox.stat().st_size))
-        time.sleep(0.5)
+        wait_for(lambda: has_begun(cluster.home))
         yield controller, controller.enrol("web-1")
 
 
