@@ -11,11 +11,12 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import cast
 
 import pytest
 from tests.controller import publish_crashes
 from tests.stores import HASTE, Cluster, cluster_in, serving
-from tuf.api.metadata import Metadata
+from tuf.api.metadata import Metadata, Targets
 
 from clarion_agent.net.fetch import Fetcher
 from clarion_agent.net.refresh import Wanted, refresh
@@ -27,6 +28,7 @@ from clarion_protocol.errors import (
     AlreadyPublished,
     BadConfig,
     BadContent,
+    BadEnvelope,
     BadManifest,
     Blocked,
     ClarionError,
@@ -269,6 +271,27 @@ def test_metadata_that_was_changed_is_found_out(cluster: Cluster, role: str) -> 
     path.write_bytes(metadata.to_bytes())
     with pytest.raises(BadConfig, match="damaged"):
         cluster.publish("1.1.0")
+
+
+class _Renamed:
+    """Metadata whose one role is called after a path; whoever has the keys in a home can sign it."""
+
+    def __init__(self, current: tuf_files.Current) -> None:
+        self._current = current
+
+    def roles(self) -> list[str]:
+        return ["app-../../shop"]
+
+    def role(self, _name: str) -> Metadata[Targets]:
+        return self._current.role("app-shop")
+
+
+def test_a_role_that_is_called_after_a_path_has_no_releases(cluster: Cluster) -> None:
+    """A night makes files, as root, that are called after an app; its releases are those of that app, or none."""
+    cluster.publish("1.0.0")
+    renamed = cast("tuf_files.Current", _Renamed(cluster.repository.files.current()))
+    with pytest.raises(BadEnvelope, match="speaks of shop"):
+        tuf_repository.releases_in(renamed, "../../shop")
 
 
 # --- time

@@ -21,7 +21,7 @@ from clarion_controller.key_files import KeyFolder
 from clarion_controller.publishing.tuf_change import TOP_LEVEL, Change, is_expiring, is_old
 from clarion_controller.publishing.tuf_files import Current, MetadataFiles, locked
 from clarion_protocol import strict_json
-from clarion_protocol.errors import BadConfig, NoCluster, UnknownName
+from clarion_protocol.errors import BadConfig, BadEnvelope, NoCluster, UnknownName
 from clarion_protocol.policy import Policy, policy_path
 from clarion_protocol.published import Release, policy_file, read_release, role_of
 from clarion_protocol.words import is_name
@@ -187,9 +187,15 @@ def _renews(change: Change, role: str) -> bool:
 
 
 def releases_in(current: Current, app: str) -> list[Release]:
-    """Return the releases of `app` in the given metadata, oldest first."""
+    """Return the releases of `app` in the given metadata, oldest first.
+
+    Raises:
+        BadEnvelope: it speaks of another app; then `app` may be no name, but a path for whoever makes files of it.
+    """
     if role_of(app) not in current.roles():
         return []
     targets = current.role(role_of(app)).signed.targets.values()
-    found = (read_release(each.path, each.length, each.hashes["sha256"], each.custom) for each in targets)
+    found = [read_release(each.path, each.length, each.hashes["sha256"], each.custom) for each in targets]
+    if other := next((release.app for release in found if release.app != app), None):
+        raise BadEnvelope(f"the metadata of {app[:200]!r} speaks of {other}")
     return sorted(found, key=lambda release: release.release)
