@@ -18,6 +18,7 @@ _NO_REPOSITORY = re.compile(
 )
 _UNKNOWN_HOST_KEY = re.compile(r"Host key verification failed")
 _FORBIDDEN = re.compile(r"transport '[a-z-]*' not allowed")
+_SUBMODULE = re.compile(r"submodule|\.gitmodules")
 _COMPLAINT = re.compile(r"(ssh|fatal|error): ", re.IGNORECASE)
 # What git says below every failure of ssh, whatever it was.
 _TRAILER = (
@@ -44,6 +45,9 @@ def explain(said: str, url: str, *, has_credential: bool) -> ClarionError:
         )
     if _NO_REPOSITORY.search(said):
         return BadConfig(f"{url} is no git repository", hint="Correct url of the repository in fleet.toml.")
+    if _SUBMODULE.search(last.replace(url, "")):
+        hint = "Check .gitmodules in a fresh clone: 'git submodule update --init --recursive'."
+        return NetworkError(f"a submodule of {url} cannot be fetched: {last[:300]}", hint=hint)
     return NetworkError(f"{url} cannot be reached: {last[:300]}", hint=f"Check url: 'git ls-remote {url}'.")
 
 

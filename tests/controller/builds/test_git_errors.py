@@ -39,6 +39,28 @@ def test_the_line_that_tells_what_is_wrong_is_shown(said: str, line: str) -> Non
     assert error.hint == f"Check url: 'git ls-remote {URL}'."
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fatal: invalid value for 'submodule.x.update'",
+        "fatal: bad config line 1 in file /build/source/.gitmodules",
+        "fatal: Fetched in submodule path 'x', but it did not contain 1111.",
+        "fatal: clone of 'https://x/y' into submodule path '/build/x' failed",
+    ],
+)
+def test_a_submodule_that_cannot_be_had_is_no_remote_that_is_away(line: str) -> None:
+    """The repository itself was just fetched."""
+    error = explain(f"Cloning into 'x'...\n{line}", URL, has_credential=False)
+    assert error.message == f"a submodule of {URL} cannot be fetched: {line}"
+    assert "git submodule update" in (error.hint or "")
+
+
+def test_a_name_like_submodule_is_a_name() -> None:
+    """What is away is the repository itself."""
+    url = "https://git.example.net/submodules.git"
+    assert explain(f"fatal: unable to access '{url}'", url, has_credential=False).message.startswith(f"{url} cannot be")
+
+
 def test_a_forge_that_knows_no_such_repository() -> None:
     """GitHub says so over ssh, and to whom it does not let in."""
     error = explain(f"ERROR: Repository not found.\n{TRAILER}", URL, has_credential=False)
