@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec.structs import replace
+
 from clarion_controller.nightly.evening import Wishes
 from clarion_controller.nightly.night import Night
 from clarion_controller.nightly.rebuild import rebuild
@@ -22,20 +24,33 @@ class Step:
     environment: str
     make: Callable[[], Sequence[Check]]
 
-    def checks(self, result: Result, reason: str, log: str = "") -> list[Check]:
+    def checks(self, result: Result, reason: str, *, finding: str = "", log: str = "") -> list[Check]:
         """Return all its checks with one result."""
-        return [
-            Check(name=name, environment=self.environment, result=result, reason=reason, log=log) for name in self.names
-        ]
+        check = Check(
+            name="",
+            environment=self.environment,
+            result=result,
+            reason=reason,
+            findings=(finding,) if finding else (),
+            log=log,
+        )
+        return [replace(check, name=name) for name in self.names]
 
     def run(self) -> Sequence[Check]:
         """Return what its checks found; if it fails by an exception, all of them are broken."""
         try:
             return self.make()
         except ClarionError as error:
-            return self.checks(Result.BROKEN, error.message, error.hint or "")
+            return self._broken(error)
         except Exception as error:  # noqa: BLE001 (one step of many: the others still tell what works)
-            return self.checks(Result.BROKEN, f"Clarion itself failed: {error!r}", traceback.format_exc())
+            return self.checks(Result.BROKEN, f"Clarion itself failed: {error!r}", log=traceback.format_exc())
+
+    def _broken(self, error: ClarionError) -> Sequence[Check]:
+        hint = error.hint or ""
+        # What to do is one line; several are what a program wrote before it failed.
+        if len(hint.splitlines()) > 1:
+            return self.checks(Result.BROKEN, error.message, log=hint)
+        return self.checks(Result.BROKEN, error.message, finding=hint)
 
 
 def steps(night: Night, wishes: Wishes, earlier: Sequence[Report]) -> Iterator[Step]:
