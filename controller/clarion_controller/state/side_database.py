@@ -37,7 +37,8 @@ def open_side_database(path: Path, metadata: MetaData, version: int, upgrades: U
                 found = _numbered(connection, found + 1)
     except (sqlalchemy.exc.DatabaseError, sqlite3.DatabaseError) as error:
         engine.dispose()
-        raise BadConfig(f"{path} cannot be used: {error.args[0]}", hint=_hint(error, path)) from error
+        said = getattr(error, "orig", error)  # without SQLAlchemy's words around it
+        raise BadConfig(f"{path} cannot be used: {said}", hint=_hint(error, path)) from error
     if found != version:
         engine.dispose()
         raise BadConfig(f"{path} is of version {found}, not {version}", hint="Is it a newer Clarion's? Move it away.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,3 +67,18 @@ def test_one_that_somebody_else_writes_to_is_not_to_be_moved_away(tmp_path: Path
         other.close()
     assert "Move it away" not in str(caught.value)
     assert f"ls -l {path}" in (caught.value.hint or "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+@pytest.mark.parametrize("left", [0, 4096, 20_000])
+def test_a_full_disk_is_called_one(tmp_path: Path, left: int) -> None:
+    """All that waits in the file is worth room: it is not to be moved away."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(tmp_path)], check=True, timeout=10)
+    try:
+        (tmp_path / "other").write_bytes(b"x" * (128 * 1024 - left))
+        with pytest.raises(BadConfig, match=r"cannot be used: (database or disk is full|disk I/O error)") as caught:
+            open_side_database(tmp_path / "side.db", metadata, 1)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True, timeout=10)
+    assert "Move it away" not in str(caught.value)
+    assert f"'df -h {tmp_path}'" in str(caught.value)
