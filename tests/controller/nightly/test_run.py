@@ -332,13 +332,13 @@ def test_old_reports_go_when_a_night_is_over(shop: Town) -> None:
 
 
 def test_a_secret_that_is_missing_is_one_broken_check(shop: Town) -> None:
-    """With the next step in its log."""
+    """With the next step beside it."""
     fleet = shop.home / "fleet.toml"
     fleet.write_text(fleet.read_text() + 'credential = "file:nowhere"\n')
     check = check_in(shop.night("2026-11-20").report, "rebuild shop")
     assert check.result is Result.BROKEN
     assert "nowhere cannot be read" in check.reason
-    assert check.log
+    assert check.findings == ("Put the secret into that file, mode 0600.",)
 
 
 CLOUD = """
