@@ -35,10 +35,11 @@ pytestmark = [needs_walls, pytest.mark.once, pytest.mark.timeout(180)]
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
-    """Give a town whose nights leave their folders, if they do, below `tmp_path`."""
+    """Give a town whose nights leave their folders, if they do, below `tmp_path`; no other's are swept."""
     place = tmp_path / "tmp"
     place.mkdir()
     monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(sweep, "nspawn_of", lambda *_: NspawnProvisioner("acme", "", tmp_path / "containers"))
     with town(tmp_path) as shop:
         yield shop
     assert list(place.iterdir()) == []
@@ -252,13 +253,10 @@ def test_the_next_night_takes_away_what_a_killed_one_left(shop: Town) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes containers")
 @pytest.mark.parametrize("wishes", [REBUILDS, Wishes(rebuild=False)], ids=["only rebuild", "only servers"])
-def test_every_night_of_roots_takes_away_what_containers_left(
-    shop: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wishes: Wishes
-) -> None:
+def test_every_night_of_roots_takes_away_what_containers_left(shop: Town, tmp_path: Path, wishes: Wishes) -> None:
     """Also one that makes none, where no role is made in a container any more: it lies on this disk all the same."""
-    left = tmp_path / "place" / "acme-killed"
+    left = tmp_path / "containers" / "acme-killed"
     (left / "rootfs-1").mkdir(parents=True)
-    monkeypatch.setattr(sweep, "nspawn_of", lambda *_: NspawnProvisioner("acme", "", left.parent))
     shop.night("2026-11-20", wishes)
     assert f"folder {left}" in check_in(shop.kept("2026-11-20"), "sweep").findings
     assert not left.exists()
