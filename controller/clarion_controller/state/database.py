@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from clarion_protocol.errors import BadConfig
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+AT_ONCE = {"at_once": True}
 
 
 def open_database(path: Path) -> Engine:
@@ -59,5 +60,9 @@ def set_up(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def begin(connection: Connection) -> None:
-    """Begin a transaction."""
-    connection.exec_driver_sql("BEGIN")
+    """Begin a transaction; with the option AT_ONCE, one that waits now for whoever writes, and not when it writes.
+
+    Who has read before it wants to write is refused at once if somebody else wrote meanwhile.
+    """
+    is_at_once = connection.get_execution_options().get("at_once")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_at_once else "BEGIN")

@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 
-from clarion_controller.state.database import begin, set_up
+from clarion_controller.state.database import AT_ONCE, begin, set_up
 from clarion_protocol.errors import BadConfig
 
 # For each version that there was, the statements that make the next one of it.
@@ -30,11 +30,12 @@ def open_side_database(path: Path, metadata: MetaData, version: int, upgrades: U
     try:
         with engine.begin() as connection:
             _demand_soundness(connection)
-            found = _version(connection) or _made(connection, metadata, version)
-            while found < version and upgrades and found in upgrades:
-                for statement in upgrades[found]:
-                    connection.exec_driver_sql(statement)
-                found = _numbered(connection, found + 1)
+            found = _version(connection)
+        if found < version:
+            # Whoever does the same just now is waited for, and then it is done.
+            with engine.connect().execution_options(**AT_ONCE) as connection, connection.begin():
+                found = _version(connection) or _made(connection, metadata, version)
+                found = _upgraded(connection, found, upgrades or {})
     except (sqlalchemy.exc.DatabaseError, sqlite3.DatabaseError) as error:
         engine.dispose()
         said = getattr(error, "orig", error)  # without SQLAlchemy's words around it
@@ -58,6 +59,14 @@ def _hint(error: Exception, path: Path) -> str:
 def _made(connection: Connection, metadata: MetaData, version: int) -> int:
     metadata.create_all(connection)
     return _numbered(connection, version)
+
+
+def _upgraded(connection: Connection, found: int, upgrades: Upgrades) -> int:
+    while found in upgrades:
+        for statement in upgrades[found]:
+            connection.exec_driver_sql(statement)
+        found = _numbered(connection, found + 1)
+    return found
 
 
 def _numbered(connection: Connection, version: int) -> int:

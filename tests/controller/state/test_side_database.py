@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_one_of_another_version_is_left_alone(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(BadConfig, match="of version 1, not 2"):
         open_side_database(path, metadata, 2)
+
+
+def test_several_may_make_it_at_the_same_time(tmp_path: Path) -> None:
+    """A controller and whoever asks how all stands: none is told that it is locked, and nothing is made twice."""
+    for attempt in range(5):
+        with ThreadPoolExecutor(8) as pool:
+            made = [pool.submit(open_side_database, tmp_path / f"{attempt}.db", metadata, 1) for _ in range(8)]
+        for engine in made:
+            engine.result().dispose()
 
 
 def test_one_that_somebody_else_writes_to_is_not_to_be_moved_away(tmp_path: Path) -> None:
