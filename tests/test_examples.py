@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 
 from clarion_protocol.app_config import load_app_config
 
@@ -43,14 +44,6 @@ def running_shop(app: Path, stderr: int | None = None) -> Iterator[tuple[subproc
             yield process, port
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(port: int) -> None:

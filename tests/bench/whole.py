@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 import resource
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import psutil
 from tests.bench.row import Row
+from tests.ports import free_ports
 
 BIN = Path(sys.executable).parent
 HOSTS = 3
@@ -188,13 +188,6 @@ def clarion(folder: Path, *arguments: str, check: bool = True) -> str | None:
     if check:
         raise SystemExit(f"clarion {arguments[0]} ended with {done.returncode}: {done.stderr}{done.stdout}")
     return None
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody has just now."""
-    with ExitStack() as stack:
-        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in servers]
 
 
 def package_port(folder: Path) -> int:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.clouds.loopback import free_port, wait_for
+from tests.clouds.loopback import wait_for
+from tests.ports import free_port
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from tests.ports import free_ports
 from tests.stores import Cluster, cluster_in
 
 from clarion_controller.api.desk import Desk
@@ -29,15 +29,6 @@ from clarion_protocol.words import HostStatus, new_id
 
 T = TypeVar("T")
 PORTS = ("signal_port", "report_port", "join_port", "package_port")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody has now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def fleet_toml(ports: list[int], environments: str = "[environment.production]\n") -> str:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.controller.live import Live, free_ports, live, new_cluster
+from tests.controller.live import Live, live, new_cluster
 from tests.controller.nightly.rehearsal_machines import Processes
+from tests.ports import free_ports
 
 from clarion_controller.api.answers import HostAnswer, InviteRequest
 from clarion_controller.build import build

@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 import tomli
-from tests.controller.live import PORTS, fleet_toml, free_ports, new_cluster
+from tests.controller.live import PORTS, fleet_toml, new_cluster
+from tests.ports import free_ports
 
 from clarion_controller.cli.client import Controller
 from clarion_protocol.words import ExitCode

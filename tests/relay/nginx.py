@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.ports import free_port
+
 SHIPPED = Path(__file__).resolve().parents[2] / "packaging" / "nginx" / "clarion-relay.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 FRAME = """
@@ -98,12 +100,6 @@ class Relay:
         (self.folder / "clarion-relay.conf").write_text(changed(SHIPPED.read_text(), changes))
         user = "user root root;" if os.geteuid() == 0 else ""
         (self.folder / "nginx.conf").write_text(FRAME.format(folder=self.folder, user=user))
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

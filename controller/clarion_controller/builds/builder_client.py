@@ -10,6 +10,7 @@ import msgspec
 from clarion_controller.api.answers import ErrorAnswer
 from clarion_controller.builds.build import Finished, Job, read_job
 from clarion_protocol.errors import Blocked, ClarionError, ControllerUnreachable, UnknownName, all_errors
+from clarion_protocol.os_words import os_words
 
 PATIENCE = 30.0  # seconds for an answer
 PIECE = 512 * 1024  # bytes of a log at once
@@ -69,6 +70,7 @@ class Desk:
         self._call("POST", f"builds/{job.id}/given_back")
 
     def _call(self, method: str, path: str, **given: object) -> httpx.Response:
+        self._demand_socket()
         try:
             answer = self._http.request(method, f"/v1/builder/{path}", **given)  # type: ignore[arg-type]
         except httpx.TransportError as error:
@@ -77,6 +79,13 @@ class Desk:
             refusal = _error_in(answer)
             raise NotWanted(refusal.message) if isinstance(refusal, UnknownName | Blocked) else refusal
         return answer
+
+    def _demand_socket(self) -> None:
+        # Not left to httpcore, which forgets to close a socket that does not connect.
+        try:
+            self._socket.stat()
+        except OSError as error:
+            raise self._unreachable(os_words(error)) from error
 
     def _unreachable(self, why: str) -> ControllerUnreachable:
         if "Permission denied" in why:

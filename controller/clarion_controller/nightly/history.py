@@ -61,7 +61,11 @@ class Reports:
 
     def nights(self) -> list[str]:
         """Return of which nights there are reports, newest first."""
-        found = (path.stem for path in self.folder.glob("*.json"))
+        try:
+            # Not glob(), which finds nothing where it may not look.
+            found = [path.stem for path in self.folder.iterdir() if path.suffix == ".json"]
+        except FileNotFoundError:
+            return []
         return sorted((name for name in found if _NIGHT.match(name)), reverse=True)
 
     def read(self, night: str) -> Report:

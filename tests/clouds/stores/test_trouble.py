@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.clouds.loopback import free_port
 from tests.clouds.stores.places import BUCKET, AzurePlace, GcsPlace, Place, S3Place, put
 from tests.clouds.stores.surly import Answer, answering, cutting
+from tests.ports import free_port
 
 from clarion_controller.stores.azure import AzureStore
 from clarion_controller.stores.store import Store

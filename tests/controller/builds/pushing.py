@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 import msgspec
-from tests.controller.live import free_ports, new_cluster
+from tests.controller.live import new_cluster
+from tests.ports import free_ports
 from tests.stores import Cluster
 
 from clarion_controller.builds.build import Finished, Job, Push, read_job

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.nobody import as_nobody
 
 from clarion_controller.cli import exit_code_of, run
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, ControllerUnreachable, SignalError, UnknownName
@@ -83,17 +81,6 @@ def test_a_reader_that_goes_away_is_no_error_worth_a_traceback(tmp_path: Path) -
     assert done.stderr == ""
 
 
-@contextmanager
-def _as_nobody() -> Iterator[None]:
-    """Within, root opens what anybody may; who is not root stays who that is."""
-    was = os.geteuid()
-    os.seteuid(65534 if was == 0 else was)
-    try:
-        yield
-    finally:
-        os.seteuid(was)
-
-
 @pytest.mark.parametrize("words", [["builds"], ["notify"], ["nightly", "history"], ["status"]], ids=" ".join)
 def test_whoever_may_not_open_the_home_is_told_as_whom_to_type(
     home: Path, terminal: Terminal, words: list[str]
@@ -101,7 +88,7 @@ def test_whoever_may_not_open_the_home_is_told_as_whom_to_type(
     """The first thing that a person forgets is sudo."""
     terminal.type(*words)  # its modules are read as long as they can be
     home.chmod(0)
-    with _as_nobody():
+    with as_nobody():
         assert terminal.type(*words) != ExitCode.COMMITTED
     home.chmod(0o700)
     assert "error: you may not" in terminal.err

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.controller.live import free_ports
+from tests.ports import free_ports
 
 from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.nightly.night import Night

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.controller.live import free_ports
 from tests.controller.nightly.rehearsal_machines import OnThisMachine, Processes
+from tests.ports import free_ports
 from tests.stores import Cluster, cluster_in
 
 from clarion_controller.build import build

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
-from tests.clouds.loopback import free_port
+from tests.ports import free_port
 
 
 @dataclass
