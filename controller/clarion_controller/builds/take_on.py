@@ -57,7 +57,8 @@ def _newest_commit(connection: Connection, push: Push) -> str:
     if push.is_looked_up:
         return push.commit
     told = [Pushed(*row) for row in connection.execute(wanted)]
-    known = find_one(connection, _of_ref(push))
+    # What was superseded may have come later, and have been the older.
+    known = find_one(connection, and_(_of_ref(push), builds.c.status != BuildStatus.SUPERSEDED.value))
     return newest(told[::-1], known.commit if known else "")
 
 

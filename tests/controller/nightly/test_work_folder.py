@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tests.nobody import NOBODY, as_nobody
@@ -95,19 +96,19 @@ def test_what_is_mounted_there_is_not_emptied_and_it_is_said(mounted: tuple[Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_read_only_folders_do_not_stop_who_is_not_root(tmp_path: Path, place: Path) -> None:
+def test_read_only_folders_do_not_stop_who_is_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """Go leaves its modules so, and whoever only rebuilds needs no root."""
-    path = place / f"clarion-nightly-{CLUSTER[:12]}-x"
-    (path / "modules").mkdir(parents=True)
-    (path / "modules" / "file").touch()
-    (path / "modules").chmod(0o500)
-    for each in (path, path / "modules", path / "modules" / "file"):
-        os.chown(each, NOBODY, NOBODY)
-    place.chmod(0o777)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith("pytest-") or folder == tmp_path:
-            folder.chmod(0o755)
-    with as_nobody():
-        swept = sweep_folders(CLUSTER)
-    assert swept.gone == [f"folder {path}"], swept.troubles
-    assert list(place.iterdir()) == []
+    # Not below tmp_path, where nobody comes.
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        monkeypatch.setenv("TMPDIR", folder)
+        path = place / f"clarion-nightly-{CLUSTER[:12]}-x"
+        (path / "modules").mkdir(parents=True)
+        (path / "modules" / "file").touch()
+        (path / "modules").chmod(0o500)
+        for each in (place, path, path / "modules", path / "modules" / "file"):
+            os.chown(each, NOBODY, NOBODY)
+        with as_nobody():
+            swept = sweep_folders(CLUSTER)
+        assert swept.gone == [f"folder {path}"], swept.troubles
+        assert list(place.iterdir()) == []
