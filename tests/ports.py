@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import socket
-from itertools import islice
+from itertools import cycle, islice
 from random import SystemRandom
 
 # Below those that the kernel gives to whoever connects (32768 on Linux): one of these would be taken in the moment
-# between its choice and its use. Not from `random`, whose numbers property tests make the same in every process.
-_FIRST, _LAST = 10_000, 32_000
-_TRIES = 1000
-_random = SystemRandom()
+# between its choice and its use. In an order of this process's own, which `random` would not give: property tests make
+# its numbers the same everywhere. None comes twice before all have come.
+_ALL = range(10_000, 32_000)
+_ports = cycle(SystemRandom().sample(_ALL, len(_ALL)))
 
 
 def free_port() -> int:
@@ -20,8 +20,7 @@ def free_port() -> int:
 
 def free_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that nobody has now."""
-    candidates = _random.sample(range(_FIRST, _LAST), _TRIES)
-    free = list(islice(filter(_is_free, candidates), count))
+    free = list(islice(filter(_is_free, islice(_ports, len(_ALL))), count))
     assert len(free) == count, "this machine has no free ports"
     return free
 
