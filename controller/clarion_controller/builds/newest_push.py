@@ -31,7 +31,15 @@ class Pushed:
         return cls(commit, before if re.match(COMMIT, before) else "")
 
 
-def newest(pushes: Sequence[Pushed], known: str) -> str:
+def newest(pushes: Sequence[Pushed]) -> str:
+    """Return the newest commit of pushes, which are in the order in which they were announced."""
+    known = ""
+    for heard in range(1, len(pushes) + 1):
+        known = _then(pushes[:heard], known)
+    return known
+
+
+def _then(pushes: Sequence[Pushed], known: str) -> str:
     """Return the newest commit; the last of `pushes` is announced only now, until then it was `known`."""
     *earlier, last = pushes
     is_next = last.before == known or _NOTHING.match(last.before) is not None

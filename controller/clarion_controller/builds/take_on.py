@@ -56,10 +56,9 @@ def _newest_commit(connection: Connection, push: Push) -> str:
     wanted = select(pushes.c.commit, pushes.c.before).where(here).order_by(pushes.c.number.desc()).limit(LOOKED_AT)
     if push.is_looked_up:
         return push.commit
+    # By the announcements alone: a build that came later may have been of an older one.
     told = [Pushed(*row) for row in connection.execute(wanted)]
-    # What was superseded may have come later, and have been the older.
-    known = find_one(connection, and_(_of_ref(push), builds.c.status != BuildStatus.SUPERSEDED.value))
-    return newest(told[::-1], known.commit if known else "")
+    return newest(told[::-1])
 
 
 def _build(connection: Connection, push: Push, app: str, now: float) -> None:

@@ -18,11 +18,7 @@ COMMITS = [f"{number:040x}" for number in range(1, 9)]
 
 def told(*pushes: tuple[str, str]) -> str:
     """Return the newest commit after (before, commit) were announced in this order."""
-    known, heard = "", []
-    for before, commit in pushes:
-        heard.append(Pushed.said(commit, before))
-        known = newest(heard, known)
-    return known
+    return newest([Pushed.said(commit, before) for before, commit in pushes])
 
 
 def chain_of(commits: Sequence[str], first: str) -> list[tuple[str, str]]:
