@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.ports import free_ports
+from tests.ports import free_neighbours
 
 from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.nightly.night import Night
@@ -123,7 +123,7 @@ class OnThisMachine:
     """The place of such servers; `opened` is what is handed to `rehearse`."""
 
     machines: Processes
-    address: Address = field(default_factory=lambda: Address("127.0.0.1", "127.0.0.1", _four_ports()))
+    address: Address = field(default_factory=lambda: Address("127.0.0.1", "127.0.0.1", free_neighbours(4)))
 
     def provisioner(self, role: Role) -> Processes:
         """Return the one for all."""
@@ -137,15 +137,3 @@ class OnThisMachine:
     def opened(self, night: Night, environment: str) -> Iterator[OnThisMachine]:
         """Open it for a night."""
         yield self
-
-
-def _four_ports() -> int:
-    """Return the first of four neighbours that nobody has now."""
-    while True:
-        first = min(free_ports(1)[0], 65_000)
-        if all(_is_free(first + offset) for offset in range(4)):
-            return first
-
-
-def _is_free(port: int) -> bool:
-    return all(each.laddr.port != port for each in psutil.net_connections("tcp") if each.laddr)
