@@ -20,6 +20,15 @@ from clarion_protocol.errors import BadConfig
 MIGRATIONS = Path(__file__).parent / "migrations"
 AT_ONCE = {"at_once": True}
 
+# What SQLite says of a database that has nothing wrong with it, and the next command.
+_SOUND = {
+    "disk is full": "Make room there ('df -h {folder}') and start again.",
+    "disk I/O error": "See what the disk has to say ('dmesg | tail', 'df -h {folder}') and start again.",
+    "is locked": "Another process writes to it for long ('fuser {path}'); wait for it, and start again.",
+    "readonly database": "Give it to who runs this ('ls -ld {folder} {path}') and start again.",
+    "unable to open": "Give its folder to who runs this ('ls -ld {folder}') and start again.",
+}
+
 
 def open_database(path: Path) -> Engine:
     """Return the database at `path`, made if it is not there, in the newest schema.
@@ -36,11 +45,18 @@ def open_database(path: Path) -> Engine:
     except (sqlalchemy.exc.DatabaseError, CommandError) as error:
         engine.dispose()
         raise BadConfig(
-            f"{path} cannot be used: {error.args[0] if error.args else error}",
-            hint="Is it a newer Clarion's, or damaged? Move it away, restore a backup, and start again.",
+            f"{path} cannot be used: {error.args[0] if error.args else error}", hint=_way_out(path, error)
         ) from error
     path.chmod(0o600)
     return engine
+
+
+def _way_out(path: Path, error: Exception) -> str:
+    """Return what to do about what SQLite says; moving a sound database away would lose what it holds."""
+    for words, hint in _SOUND.items():
+        if words in str(getattr(error, "orig", "")):
+            return hint.format(path=path, folder=path.parent)
+    return "Is it a newer Clarion's, or damaged? Move it away, restore a backup, and start again."
 
 
 def migrate(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,3 +140,36 @@ def test_a_database_of_a_newer_program_is_left_alone(tmp_path: Path, database: E
     database.dispose()
     with pytest.raises(BadConfig, match="9999"):
         open_database(tmp_path / "clarion.db")
+
+
+@pytest.mark.parametrize(
+    ("says", "command"),
+    [
+        ("database or disk is full", "'df -h {folder}'"),
+        ("disk I/O error", "'dmesg | tail'"),
+        ("database is locked", "'fuser {path}'"),
+        ("attempt to write a readonly database", "'ls -ld {folder} {path}'"),
+        ("database disk image is malformed", "Move it away"),
+    ],
+)
+def test_nobody_is_told_to_move_a_sound_database_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, command: str
+) -> None:
+    """A full disk needs room; only what is damaged, or newer, is moved."""
+
+    def refuse(_connection: object) -> None:
+        raise sqlalchemy.exc.OperationalError("BEGIN", {}, sqlite3.OperationalError(says))
+
+    monkeypatch.setattr("clarion_controller.state.database.migrate", refuse)
+    path = tmp_path / "clarion.db"
+    with pytest.raises(BadConfig, match=says) as refused:
+        open_database(path)
+    assert command.format(path=path, folder=tmp_path) in str(refused.value.hint)
+    assert ("Move it away" in str(refused.value.hint)) == (command == "Move it away")
+
+
+def test_a_database_without_a_folder_names_the_folder(tmp_path: Path) -> None:
+    """SQLite's own words name nothing."""
+    with pytest.raises(BadConfig, match="unable to open") as refused:
+        open_database(tmp_path / "nowhere" / "clarion.db")
+    assert f"'ls -ld {tmp_path / 'nowhere'}'" in str(refused.value.hint)
