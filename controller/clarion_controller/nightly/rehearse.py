@@ -164,6 +164,7 @@ def _judged(environment: str, server: Server, in_force: Mapping[str, str]) -> Ch
         environment=environment,
         result=Result.WORKS if server.is_well else Result.BROKEN,
         reason=server.failure or runs,
+        findings=(server.hint,) if server.hint else (),
         log=server.log,
         seconds=sum(server.parts.values()),
         parts=server.parts,

@@ -40,7 +40,8 @@ class Hasty(Protocol):
 class Server:
     """One fresh server: of which role, with which apps; then what became of it. `parts` are seconds.
 
-    `failure` is the sentence of the first thing that went wrong, and `log` what it or its console said then.
+    `failure` is the sentence of the first thing that went wrong, `hint` what to do about it if somebody knows, and
+    `log` what the server or its console said then.
     """
 
     role_name: str
@@ -50,6 +51,7 @@ class Server:
     machine: Machine | None = None
     parts: dict[str, float] = field(default_factory=dict)
     failure: str = ""
+    hint: str = ""
     log: str = ""
 
     @property
@@ -67,10 +69,10 @@ class Server:
         """Whether nothing has gone wrong so far."""
         return not self.failure
 
-    def fail(self, failure: str, log: str = "") -> None:
+    def fail(self, failure: str, log: str = "", *, hint: str | None = None) -> None:
         """Note what went wrong, unless something did before, with what the server's console says."""
         if self.is_well:
-            self.failure = failure
+            self.failure, self.hint = failure, hint or ""
             self.log = "\n".join(filter(None, [log.strip(), self._console().strip()]))[-MAX_LOG:]
 
     def _console(self) -> str:
@@ -132,7 +134,7 @@ def _make_and_wait(server: Server, making: Making, is_over: threading.Event) -> 
     except ControllerUnreachable:  # that of the rehearsal: no server's fault
         raise
     except ClarionError as error:
-        server.fail(f"it could not be made: {error.message}", error.hint or "")
+        server.fail(f"it could not be made: {error.message}", hint=error.hint)
 
 
 def _wait_for_agent(server: Server, making: Making, is_over: threading.Event) -> None:

@@ -78,7 +78,7 @@ class Processes:
     def create(self, order: ServerOrder) -> Machine:
         """Start what a server would start at its first boot."""
         if order.name in self.broken:
-            raise ProvisionFailed(f"{order.name} did not come up:\nKernel panic")
+            raise ProvisionFailed(f"{order.name} did not come up:\nKernel panic", hint="Look at it.")
         folder, address = self.folder / order.name, f"127.0.7.{next(self._numbers)}"
         for app in APPS:
             (folder / "srv" / app).mkdir(parents=True)
