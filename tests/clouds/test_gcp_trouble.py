@@ -166,5 +166,5 @@ def test_an_unknown_zone_is_the_file_s_fault(gce: FakeGce) -> None:
 
 def test_nobody_listens() -> None:
     """A refused connection is tried again for a while, and then told in few words."""
-    with pytest.raises(CloudUnavailable, match=r"should: \[Errno 111\] Connection refused"):
+    with pytest.raises(CloudUnavailable, match=r"should: Connection refused"):
         GcpDiscoverer(Gcp(project=PROJECT, endpoint="http://127.0.0.1:9"), HASTE).hosts()

@@ -121,7 +121,7 @@ def _reasons(error: Any) -> Iterator[str]:
 def _quoted(error: BaseException) -> str:
     """Return one short line of what was said, without the address that was asked."""
     said = " ".join(str(getattr(error, "message", "") or error or type(error).__name__).split())
-    said = re.sub(r"^[A-Z]+ https?://\S+: ", "", said)
+    said = re.sub(r"^([A-Z]+ https?://\S+: |\[Errno \d+\] )", "", said)
     return said if len(said) <= QUOTED else said[: QUOTED - 1] + "…"
 
 
