@@ -1,12 +1,13 @@
 """Runs everything a change has to pass: checks, unit tests on old and new Python, clouds, real servers, crashes.
 
-Six rules:
+Seven rules:
 - what cannot run here is counted as skipped, with the reason, never passed over in silence;
 - a step that ends without a result has failed;
 - two unit test steps run at a time, because they wait more than they compute; after them what boots servers, three
   files of it at a time;
 - the oldest and the newest Python that we promise are tried, and that of .venv: what lies between differs less;
 - what takes long and finds the same on every Python (marked `once`, and properties) runs on the one of .venv only;
+- Python keeps what it compiled, whatever the environment says: hundreds of controllers and agents are started;
 - the last line sums up every step, and the exit code says the same.
 """
 
@@ -56,6 +57,7 @@ class Result:
 
 def main() -> int:
     """Run all steps, print what became of each, and return the exit code."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     results = [check("ruff", ["ruff", "check"]), check("mypy", ["mypy"]), check("imports", ["lint-imports"])]
     steps: list[Callable[[], Result]] = [partial(check, "what servers boot from", ["python", "-m", "tests.lab.warm"])]
     steps += [partial(unit_tests_on, minor) for minor in MINORS]
