@@ -11,7 +11,7 @@ from pathlib import Path
 from machine import BIN, Done, Machine, Surprise, free_ports, run, wait_until, watch
 from server import Server
 
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_protocol.errors import ControllerUnreachable
 
 ENVIRONMENT = "production"

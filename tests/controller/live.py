@@ -13,7 +13,7 @@ from tests.ports import free_ports
 from tests.stores import Cluster, cluster_in
 
 from clarion_controller.api.desk import Desk
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.discover.ask import ask_in_child
 from clarion_controller.discover.attempts import Ask
 from clarion_controller.gateway.enrol import Invitation

@@ -19,7 +19,7 @@ from clarion_agent.net.join import join
 from clarion_agent.net.line import Line, Route
 from clarion_agent.net.sockets import Peer
 from clarion_controller.api.answers import InviteRequest, PlanRequest
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.cluster import Cluster as ServedCluster
 from clarion_controller.key_files import KeyFolder
 from clarion_protocol import strict_json

@@ -18,7 +18,7 @@ import tomli
 from tests.controller.live import PORTS, fleet_toml, new_cluster
 from tests.ports import free_ports
 
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_protocol.words import ExitCode
 
 CLARION = [sys.executable, "-c", "import sys; from clarion_controller.cli import main; sys.exit(main())"]

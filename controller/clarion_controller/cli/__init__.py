@@ -1,7 +1,7 @@
 """The command line `clarion`.
 
 Reading order: `verbs.py` lists every verb; a verb lies in the file of its group; what
-verbs share is `place.py` (which controller), `client.py` (speaking to it), `show.py`
+verbs share is `place.py` (which controller), `clarion_controller.client` (speaking to it), `show.py`
 (tables, JSON, errors) and `verdict.py` (how a deployment ended, as sentence and exit code).
 
 - A verb returns its exit code; none means 0.
@@ -18,6 +18,7 @@ import typer
 
 from clarion_controller.cli import place, verbs
 from clarion_controller.cli.show import show_error
+from clarion_controller.client import AS_ITS_USER
 from clarion_protocol.errors import Blocked, ClarionError, OperatorError
 from clarion_protocol.words import ExitCode
 
@@ -41,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
         show_error(error.message, error.hint)
         return exit_code_of(error)
     except PermissionError as error:
-        show_error(f"you may not open {error.filename}", place.AS_ITS_USER)
+        show_error(f"you may not open {error.filename}", AS_ITS_USER)
         return ExitCode.FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -11,26 +11,14 @@ import typer
 from clarion_controller.api.answers import BuildLogAnswer, BuildRequest
 from clarion_controller.builds.build import Build, BuildStatus
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
-from clarion_controller.cli.follow import LONGEST_CALL, PATIENCE, RETRY
 from clarion_controller.cli.ordering import actor
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import (
-    SHORT,
-    STYLES,
-    ago,
-    aligned,
-    console,
-    note,
-    one_line,
-    printable,
-    say,
-    say_sentence,
-    short,
-    show_json,
-)
+from clarion_controller.cli.show import STYLES, aligned, console, note, say, say_sentence, show_json
 from clarion_controller.cli.verbs import new_program
+from clarion_controller.client.calls import Controller
+from clarion_controller.client.follow import LONGEST_CALL, PATIENCE, RETRY
 from clarion_controller.doctor.builder import SILENT_AFTER_S
+from clarion_controller.texts import SHORT, ago, one_line, printable, short
 from clarion_protocol.errors import ControllerUnreachable
 from clarion_protocol.words import ExitCode
 

@@ -9,10 +9,11 @@ import typer
 
 from clarion_controller.api.answers import DeploymentAnswer, PlanRequest
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import Manner, actor, give, watch_to_the_end
 from clarion_controller.cli.place import Place, place_of
-from clarion_controller.cli.show import one_line, say_sentence
+from clarion_controller.cli.show import say_sentence
+from clarion_controller.client.calls import Controller
+from clarion_controller.texts import one_line
 from clarion_protocol.words import ExitCode, Intent
 
 MaxParallel = Annotated[

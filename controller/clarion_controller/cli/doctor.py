@@ -8,9 +8,10 @@ import typer
 
 from clarion_controller.api.answers import Finding, Health
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import count, one_line, say, say_sentence, show_json
+from clarion_controller.cli.show import say, say_sentence, show_json
+from clarion_controller.client.calls import Controller
+from clarion_controller.texts import count, one_line
 from clarion_protocol.errors import ControllerUnreachable
 from clarion_protocol.words import ExitCode
 

@@ -8,13 +8,14 @@ import typer
 
 from clarion_controller.api.answers import HostAnswer, InvitationAnswer, InviteAnswer, InviteRequest, SourceAnswer
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import confirm
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import console, date, note, say, show_json, show_table
+from clarion_controller.cli.show import console, note, say, show_json, show_table
 from clarion_controller.cli.show_hosts import picture_of, watch_hosts
 from clarion_controller.cli.verbs import new_program
+from clarion_controller.client.calls import Controller
 from clarion_controller.host_filter import narrow
+from clarion_controller.texts import date
 from clarion_protocol.errors import BadConfig
 
 app = new_program()

@@ -10,10 +10,10 @@ import typer
 
 from clarion_controller.api.answers import HostAnswer
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import actor, confirm
 from clarion_controller.cli.place import Place, place_of
-from clarion_controller.cli.show import console, count, note, one_line, say, say_sentence, show_json
+from clarion_controller.cli.show import console, note, say, say_sentence, show_json
+from clarion_controller.client.calls import Controller
 from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet
 from clarion_controller.fleet_toml.roles import Integration, Role
 from clarion_controller.integration import applying
@@ -21,6 +21,7 @@ from clarion_controller.key_files import KeyFolder
 from clarion_controller.nightly.integration import Ground, Member, check_between
 from clarion_controller.nightly.rehearsal_order import Orderer
 from clarion_controller.nightly.report import Check, Result
+from clarion_controller.texts import count, one_line
 from clarion_protocol.errors import NothingMatches
 from clarion_protocol.words import ExitCode
 

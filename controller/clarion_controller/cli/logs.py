@@ -8,9 +8,10 @@ import typer
 
 from clarion_controller.api.answers import LogAnswer
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import clock, note, one_line, printable, say, say_sentence, show_json
+from clarion_controller.cli.show import note, say, say_sentence, show_json
+from clarion_controller.client.calls import Controller
+from clarion_controller.texts import clock, one_line, printable
 
 
 def logs(

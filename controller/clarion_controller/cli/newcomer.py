@@ -6,14 +6,15 @@ import time
 from dataclasses import dataclass
 
 from clarion_controller.api.answers import PartAnswer
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import INTERRUPTED
-from clarion_controller.cli.show import note, printable, say, show_error
+from clarion_controller.cli.show import note, say, show_error
+from clarion_controller.client.calls import Controller
 from clarion_controller.explain import in_words
 from clarion_controller.fleet_toml.roles import Role
 from clarion_controller.provision import Standing, not_its_own, standing
 from clarion_controller.provisioners.clouds import removal
 from clarion_controller.provisioners.provisioner import Machine, Provisioner
+from clarion_controller.texts import printable
 from clarion_protocol.errors import ClarionError, ControllerUnreachable, ProvisionFailed, UnknownName
 from clarion_protocol.words import ExitCode
 

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.place import place_of
 from clarion_controller.cli.show import ENDLESS, console, note, show_error, show_json
 from clarion_controller.cli.verbs import new_program
+from clarion_controller.client.calls import Controller
 from clarion_controller.nightly.history import Reports
 from clarion_controller.nightly.wording import WIDTH, history_lines, text_of
 from clarion_protocol.words import ExitCode

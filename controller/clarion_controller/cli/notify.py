@@ -12,11 +12,12 @@ import typer
 
 from clarion_controller.cli import options
 from clarion_controller.cli.place import Place, place_of
-from clarion_controller.cli.show import ago, aligned, note, one_line, say, say_sentence, show_json
+from clarion_controller.cli.show import aligned, note, say, say_sentence, show_json
 from clarion_controller.cli.verbs import new_program
 from clarion_controller.fleet_toml.channels import Channel
 from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet, unknown
 from clarion_controller.notice import Kind, Notice, Severity, Undelivered
+from clarion_controller.texts import ago, one_line
 from clarion_protocol.errors import ClarionError, NotDelivered
 
 if TYPE_CHECKING:

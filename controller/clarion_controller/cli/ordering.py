@@ -6,21 +6,20 @@ import getpass
 import os
 import socket
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import typer
 
-from clarion_controller.api.answers import DeploymentAnswer, PlanAnswer, PlanRequest
-from clarion_controller.cli.check_plan import Question, check_plan
-from clarion_controller.cli.client import Controller
-from clarion_controller.cli.follow import follow, how_to_go_on
-from clarion_controller.cli.show import note, say, say_sentence, short, show_error
+from clarion_controller.api.answers import DeploymentAnswer, PlanRequest
+from clarion_controller.cli.show import note, say, say_sentence, show_error
 from clarion_controller.cli.show_plan import describe
 from clarion_controller.cli.verdict import exit_code, next_step, sentence
+from clarion_controller.client.calls import Controller
+from clarion_controller.client.follow import follow, how_to_go_on
+from clarion_controller.client.plan import plan
 from clarion_controller.key_files import KeyFolder
+from clarion_controller.texts import short
 from clarion_protocol.errors import BadConfig, OperatorError, WaitTimedOut
 from clarion_protocol.keys import SigningKey
 from clarion_protocol.words import ExitCode
@@ -59,20 +58,6 @@ def _read_key(file: Path) -> SigningKey:
     if file.suffix != ".key":
         raise BadConfig(f"{file} is no key file", hint="Name the deployer's file, which ends in .key.")
     return KeyFolder(file.parent).read(file.stem)
-
-
-def plan(controller: Controller, request: PlanRequest, overrides: dict[str, object]) -> PlanAnswer:
-    """Return the plan for `request`, checked; `overrides` replace settings of fleet.toml's strategy.
-
-    Raises:
-        ClarionError: the controller refuses, or drew up something else than was asked.
-    """
-    answer = controller.plan(request)
-    if overrides:
-        request = msgspec.structs.replace(request, plan=msgspec.structs.replace(answer.deployment.plan, **overrides))
-        answer = controller.plan(request)
-    check_plan(Question(request, controller.hosts(request.environment), time.time()), answer)
-    return answer
 
 
 def confirm(question: str) -> None:

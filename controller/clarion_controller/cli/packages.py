@@ -9,7 +9,8 @@ import typer
 
 from clarion_controller.cli import options
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import date, note, say, show_json, show_table
+from clarion_controller.cli.show import note, say, show_json, show_table
+from clarion_controller.texts import date
 from clarion_protocol.amounts import Size
 from clarion_protocol.errors import BadConfig
 from clarion_protocol.published import MANIFEST_SUFFIX, PACKAGE_SUFFIX

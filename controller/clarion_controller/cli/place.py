@@ -15,7 +15,6 @@ import typer
 
 from clarion_protocol.errors import BadConfig
 
-AS_ITS_USER = "Run this as the controller's user: 'sudo -u clarion clarion ...'."
 DEFAULT_HOME = Path("/var/lib/clarion")
 OPTIONS = {"--home": "CLARION_HOME", "--api": "CLARION_API"}
 

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from clarion_controller.api.answers import DeploymentAnswer, HostProgress
-from clarion_controller.cli.show import clock, console, count, one_line, say, short
+from clarion_controller.cli.show import console, say
 from clarion_controller.cli.verdict import trouble
+from clarion_controller.texts import clock, count, one_line, short
 from clarion_protocol.words import HostStatus
 
 MOST_LINES = 20  # hosts that get a line of their own

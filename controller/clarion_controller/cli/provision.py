@@ -11,11 +11,11 @@ import typer
 
 from clarion_controller.api.answers import HostAnswer, InviteRequest
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.newcomer import Newcomer, Waiting, watch
 from clarion_controller.cli.ordering import INTERRUPTED, confirm
 from clarion_controller.cli.place import Place, place_of
-from clarion_controller.cli.show import note, one_line, say
+from clarion_controller.cli.show import note, say
+from clarion_controller.client.calls import Controller
 from clarion_controller.fleet_toml.fleet import FILE_NAME, load_fleet
 from clarion_controller.fleet_toml.roles import NspawnServer, Role
 from clarion_controller.provision import model_of, role_of
@@ -25,6 +25,7 @@ from clarion_controller.provisioners.like import like
 from clarion_controller.provisioners.listed import refuse_unlisted
 from clarion_controller.provisioners.provisioner import Provisioner, ServerOrder
 from clarion_controller.provisioners.taken_back import taken_back
+from clarion_controller.texts import one_line
 from clarion_protocol.words import ExitCode, is_name
 
 TOKEN_LIVES = 3600.0  # seconds

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from clarion_controller.api.answers import HostAnswer, SourceAnswer
-from clarion_controller.cli.show import STYLES, ago, console, count, one_line
+from clarion_controller.cli.show import STYLES, console
 from clarion_controller.cli.status import connection
+from clarion_controller.texts import ago, count, one_line
 from clarion_protocol.errors import BadConfig, ClarionError
 
 INTERVAL = 2.0  # seconds between two looks

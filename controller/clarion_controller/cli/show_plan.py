@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clarion_controller.api.answers import PlanAnswer
-from clarion_controller.cli.show import count, one_line, short
+from clarion_controller.texts import count, one_line, short
 from clarion_protocol.amounts import Duration, Share, Size
 from clarion_protocol.documents import Deployment, Plan
 from clarion_protocol.words import Intent, Strategy

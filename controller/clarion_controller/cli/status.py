@@ -9,22 +9,12 @@ import typer
 
 from clarion_controller.api.answers import DeploymentAnswer, HostAnswer, StreamAnswer
 from clarion_controller.cli import options
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.ordering import watch_to_the_end
 from clarion_controller.cli.place import place_of
-from clarion_controller.cli.show import (
-    ago,
-    aligned,
-    date,
-    note,
-    one_line,
-    say,
-    say_sentence,
-    short,
-    show_json,
-    show_table,
-)
+from clarion_controller.cli.show import aligned, note, say, say_sentence, show_json, show_table
 from clarion_controller.cli.verdict import trouble
+from clarion_controller.client.calls import Controller
+from clarion_controller.texts import ago, date, one_line, short
 from clarion_protocol.words import DeploymentStatus, HostStatus
 
 NOTHING_YET = "Nothing was deployed yet: 'clarion deploy APP VERSION -e ENVIRONMENT'."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from clarion_controller.api.answers import DeploymentAnswer, HostProgress
-from clarion_controller.cli.show import count, one_line, short
+from clarion_controller.texts import count, one_line, short
 from clarion_protocol.errors import Interrupted
 from clarion_protocol.words import DeploymentStatus, ExitCode, HostStatus
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet, load_fleet
 from clarion_controller.fleet_toml.roles import INTEGRATION_APP
 from clarion_controller.initialise import cluster_id

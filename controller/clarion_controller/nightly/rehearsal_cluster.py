@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.fleet_toml.fleet import FILE_NAME, Fleet
 from clarion_controller.initialise import initialise
 from clarion_controller.key_files import KeyFolder

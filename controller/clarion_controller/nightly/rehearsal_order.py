@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clarion_controller.api.answers import DeploymentAnswer, HostProgress, LogAnswer, PlanRequest
-from clarion_controller.cli.client import Controller
-from clarion_controller.cli.follow import follow
-from clarion_controller.cli.ordering import plan
+from clarion_controller.client.calls import Controller
+from clarion_controller.client.follow import follow
+from clarion_controller.client.plan import plan
 from clarion_protocol.documents import Plan
 from clarion_protocol.keys import SigningKey
 from clarion_protocol.words import HostStatus, Strategy

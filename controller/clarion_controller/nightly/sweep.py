@@ -9,7 +9,6 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from clarion_controller.cli.show import count
 from clarion_controller.nightly.evening import Evening
 from clarion_controller.nightly.ledger import Ledger
 from clarion_controller.nightly.report import Check, Result
@@ -17,6 +16,7 @@ from clarion_controller.nightly.sweep_clouds import sweep_clouds
 from clarion_controller.nightly.swept import Swept
 from clarion_controller.nightly.work_folder import sweep_folders
 from clarion_controller.provisioners.choose import nspawn_of
+from clarion_controller.texts import count
 from clarion_protocol.errors import ClarionError
 
 NAME = "sweep"

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clarion_controller.cli.show import count, one_line, printable
 from clarion_controller.nightly.report import Check, Report, Result
+from clarion_controller.texts import count, one_line, printable
 
 WIDTH = 100
 NAME_WIDTH = 32

@@ -12,7 +12,7 @@ from tests.clouds.fake_gce import PROJECT, FakeGce, error, fake_gce
 from tests.clouds.provisioners.orders import CLUSTER, an_order
 
 from clarion_controller.api.answers import HostAnswer, StreamAnswer
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.fleet_toml.fleet import Fleet, parse_fleet
 from clarion_controller.fleet_toml.roles import GcpServer, Role
 from clarion_controller.nightly.evening import Evening, Wishes

@@ -26,7 +26,7 @@ from tests.stores import Cluster
 from clarion_controller.builds.build import BUILDER_SOCKET, Build, BuildStatus
 from clarion_controller.builds.build_queue import BuildQueue
 from clarion_controller.cli import run
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.publish import packages
 from clarion_controller.state.database import open_database
 from clarion_controller.state.events import AnyEvent, BuildFinished, BuildStarted, read_event

@@ -18,7 +18,7 @@ from clarion_controller.builds import standing, upkeep
 from clarion_controller.builds.build import Build, BuildStatus
 from clarion_controller.builds.build_queue import BuildQueue
 from clarion_controller.cli import run
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.state.events import BuildFinished
 from clarion_protocol.words import ExitCode
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from clarion_controller.api.answers import PlanRequest
-from clarion_controller.cli.check_plan import Question, check_plan
+from clarion_controller.client.check_plan import Question, check_plan
 from clarion_controller.host_filter import HostFilter
 from clarion_protocol.documents import Plan, Targets
 from clarion_protocol.errors import SignalError

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from clarion_controller.api.answers import DeploymentAnswer
-from clarion_controller.cli import follow as module
-from clarion_controller.cli.follow import follow, pace
+from clarion_controller.client import follow as module
+from clarion_controller.client.follow import follow, pace
 from clarion_protocol.errors import ControllerUnreachable, WaitTimedOut
 from clarion_protocol.words import DeploymentStatus, HostStatus
 

@@ -10,8 +10,8 @@ import pytest
 
 from clarion_controller.api.answers import HostAnswer, HostProgress, OneHostAnswer, PartAnswer
 from clarion_controller.cli import newcomer
-from clarion_controller.cli.client import Controller
 from clarion_controller.cli.newcomer import Newcomer, Waiting, watch
+from clarion_controller.client.calls import Controller
 from clarion_controller.fleet_toml.roles import AwsServer, Role
 from clarion_controller.provisioners.provisioner import Machine, ServerOrder
 from clarion_protocol.errors import CloudUnavailable, ProvisionFailed

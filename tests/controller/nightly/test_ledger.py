@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.controller.live import new_cluster
 
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.fleet_toml.fleet import FILE_NAME, load_fleet
 from clarion_controller.fleet_toml.roles import AwsServer, Role
 from clarion_controller.nightly.ledger import Ledger

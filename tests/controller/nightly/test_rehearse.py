@@ -19,7 +19,7 @@ from tests.ports import free_ports
 from tests.stores import Cluster, cluster_in
 
 from clarion_controller.build import build
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.fleet_toml.fleet import load_fleet, parse_fleet
 from clarion_controller.fleet_toml.roles import INTEGRATION_APP
 from clarion_controller.initialise import cluster_id

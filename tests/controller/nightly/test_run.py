@@ -18,7 +18,7 @@ import pytest
 from tests.controller.builds.hostile import needs_walls
 from tests.controller.nightly.nights import REBUILDS, Town, check_in, town, write_wheel
 
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_controller.nightly import sweep
 from clarion_controller.nightly.evening import Wishes
 from clarion_controller.nightly.night import date_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clarion_controller.api.answers import ErrorAnswer
-from clarion_controller.cli.client import Controller
+from clarion_controller.client.calls import Controller
 from clarion_protocol.errors import Blocked, ClarionError, ControllerUnreachable, UnknownName
 from clarion_protocol.words import DeploymentStatus, HostStatus
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from clarion_controller.api.answers import DeploymentAnswer
-from clarion_controller.cli.show import short
+from clarion_controller.texts import short
 from clarion_protocol.errors import ControllerUnreachable, WaitTimedOut
 
 LONGEST_CALL = 20.0  # seconds for which the controller may hold one call

@@ -30,7 +30,7 @@ from clarion_controller.api.answers import (
     StreamAnswer,
 )
 from clarion_controller.builds.build import Build
-from clarion_controller.cli.place import AS_ITS_USER
+from clarion_controller.client import AS_ITS_USER
 from clarion_controller.nightly.report import Report
 from clarion_protocol.errors import ClarionError, ControllerUnreachable, UnknownName, all_errors
 from clarion_protocol.words import is_name
