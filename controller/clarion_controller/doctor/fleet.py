@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 
 from clarion_controller.api.answers import Finding, Health, HostAnswer
-from clarion_controller.texts import count
 from clarion_controller.explain import listed
+from clarion_controller.texts import count
 
 _Wrong = Callable[[HostAnswer], bool]
 
