@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
+from tests import run_all
 from tests.run_all import Result, closing, count, environment, find_python, succeeds_aside
 
 REPORT = """\
@@ -69,10 +73,33 @@ def test_an_environment_that_cannot_be_made_is_none(tmp_path: Path) -> None:
     assert environment("/bin/false", tmp_path / "venv") is None
 
 
-def test_what_runs_beside_others_is_shown_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_runs_beside_others_is_shown_in_one_piece(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A failing command has failed, and all that it said is there, with how it ended."""
-    assert not succeeds_aside([sys.executable, "-c", "import sys; print('so far'); sys.exit('too bad')"])
+    assert not succeeds_aside(str(tmp_path), [sys.executable, "-c", "import sys; print('so far'); sys.exit('too bad')"])
     printed = capsys.readouterr().out
     assert "so far" in printed
     assert printed.endswith("too bad\n--- exit code 1\n")
-    assert succeeds_aside([sys.executable, "-c", ""])
+    assert succeeds_aside(str(tmp_path), [sys.executable, "-c", ""])
+
+
+def test_what_runs_beside_others_writes_where_it_is_told(tmp_path: Path) -> None:
+    """Temporary files of everything that such a step starts lie there."""
+    assert succeeds_aside(str(tmp_path), [sys.executable, "-c", "import tempfile; tempfile.mkdtemp(prefix='mine')"])
+    assert [each.name[:4] for each in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("noexec", "available", "wanted"), [(0, 8, True), (0, 5, False), (os.ST_NOEXEC, 8, False)], ids=str
+)
+def test_memory_is_written_to_where_there_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noexec: int, available: int, wanted: bool
+) -> None:
+    """A small machine uses its disk, and so does one where nothing in memory may be run."""
+    monkeypatch.setattr(run_all, "MEMORY", tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=noexec))
+    gigabytes = SimpleNamespace(free=available * 2**30, available=available * 2**30)
+    monkeypatch.setattr(psutil, "disk_usage", lambda _: gigabytes)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: gigabytes)
+    assert run_all.memory() == (tmp_path if wanted else None)
+    monkeypatch.setattr(run_all, "MEMORY", tmp_path / "nowhere")
+    assert run_all.memory() is None
