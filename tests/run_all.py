@@ -65,14 +65,10 @@ def main() -> int:
     """Run all steps, print what became of each, and return the exit code."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     results = [check("ruff", ["ruff", "check"]), check("mypy", ["mypy"]), check("imports", ["lint-imports"])]
-    with tempfile.TemporaryDirectory(prefix="c-", dir=memory()) as scratch, ThreadPoolExecutor(AT_A_TIME) as pool:
-        Path(scratch).chmod(0o1777)  # as /tmp is
-        aside = partial(succeeds_aside, scratch)
-        steps: list[Callable[[], Result]] = [
-            partial(check, "what servers boot from", ["python", "-m", "tests.lab.warm"]),
-            *(partial(unit_tests_on, minor, aside) for minor in MINORS),
-            partial(pytest, "SDKs of the clouds", BIN, CLOUDS, aside),
-        ]
+    steps: list[Callable[[], Result]] = [partial(check, "what servers boot from", ["python", "-m", "tests.lab.warm"])]
+    steps += [partial(unit_tests_on, minor) for minor in MINORS]
+    steps.append(partial(pytest_aside, "SDKs of the clouds", BIN, CLOUDS))
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
         results += pool.map(lambda step: step(), steps)
     results.append(pytest("real servers and crashes", BIN, REAL))
     return closing(results)
@@ -107,18 +103,27 @@ def count(step: str, report: Path) -> Result:
     return Result(step, len(cases) - failed - len(skips), failed, len(skips), reasons=reasons)
 
 
-def unit_tests_on(minor: int, run: Run) -> Result:
+def pytest_aside(step: str, bin_dir: Path, arguments: list[str]) -> Result:
+    """Run pytest beside another step, in a folder that goes with it, in memory if possible."""
+    with tempfile.TemporaryDirectory(prefix="c-", dir=memory(), ignore_cleanup_errors=True) as scratch:
+        Path(scratch).chmod(0o1777)  # as /tmp is
+        # The tests' own folders lie in a short path: the address of a Unix socket has 107 bytes.
+        base = f"--basetemp={scratch}/t"
+        return pytest(step, bin_dir, [base, *arguments], partial(succeeds_aside, scratch))
+
+
+def unit_tests_on(minor: int) -> Result:
     """Run the unit tests on a Python, each but our own in an environment of its own, if this machine has it."""
     step = f"unit tests, Python 3.{minor}"
     if minor == sys.version_info.minor:
-        return pytest(step, BIN, UNIT, run)
+        return pytest_aside(step, BIN, UNIT)
     python = find_python(minor)
     if python is None:
         return Result(step, skipped=collected(UNIT[2:]), reasons=(f"no Python 3.{minor} on this machine",))
     bin_dir = environment(python, ROOT / ".venvs" / f"3.{minor}")
     if bin_dir is None:
         return Result(step, failed=1, reasons=(f"{python}: the environment could not be made",))
-    return pytest(step, bin_dir, ["-m", "not once and not hypothesis", *UNIT], run)
+    return pytest_aside(step, bin_dir, ["-m", "not once and not hypothesis", *UNIT])
 
 
 def memory() -> Path | None:
