@@ -118,8 +118,15 @@ def clouds_around(lab: Lab, control: Server) -> Iterator[Clouds]:
 @contextmanager
 def cloud_around(lab: Lab, server: Server, instance: Instance) -> Iterator[None]:
     """Run a metadata service in a server's network, which tells it that it is `instance`."""
+    with metadata_around(lab, server, instance.cloud, instance.id):
+        yield
+
+
+@contextmanager
+def metadata_around(lab: Lab, server: Server, cloud: str, number: str) -> Iterator[None]:
+    """Run a cloud's metadata service in a server's network, which tells it its number there."""
     lab.island.run("ip", "-netns", server.name, "address", "replace", f"{ADDRESS}/32", "dev", "lo")
-    make = partial(MetadataService, instance.cloud, instance.id, (ADDRESS, 80))
+    make = partial(MetadataService, cloud, number, (ADDRESS, 80))
     service = inside(lab.network.namespace(server.name), make)
     thread = threading.Thread(target=service.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -18,6 +18,7 @@ from .lab import Lab
 
 REPOSITORY = Path(__file__).parents[2]
 INGREDIENTS = ("agent", "controller", "packaging", "systemd", "pyproject.toml", "constraints*.txt")
+WITH_CLOUDS = ("clarion", "clarion-aws", "clarion-gcp", "clarion-azure")
 BUILD_LIMIT = 900.0
 INSTALL_FROM = "/root/debs"
 PERSONAL = ("etc/hostname", "etc/hosts", "var/log/journal")

@@ -30,7 +30,6 @@ from tests.clouds import fake_ec2, fake_gce
 
 from .clouds import KEYS, Clouds, Instance, cloud_around, clouds_around
 
-CONTROLLER = ("clarion", "clarion-aws", "clarion-gcp", "clarion-azure")
 TOKEN_FILE = "/etc/clarion-agent/join.token"
 STATE = "/var/lib/clarion-agent"
 JOIN = "clarion-agent-join.service"
@@ -126,7 +125,7 @@ def lab(cache: Cache) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def fleet(lab: Lab, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Give five servers, which joined by themselves and run 1.0.0 of the shop; others are published."""
-    (control,) = lab.boot("control", layers=[debs.installed(cache, *CONTROLLER)])
+    (control,) = lab.boot("control", layers=[debs.installed(cache, *debs.WITH_CLOUDS)])
     with ExitStack() as stack:
         clouds = stack.enter_context(clouds_around(lab, control))
         fleet = Fleet(Cluster(lab, control, []), clouds, cache, stack)

@@ -22,6 +22,7 @@ def main() -> None:
             debs.installed(cache, package)
             debs.installed(cache, package, over=puppet)
         debs.installed(cache, "clarion", over=building)
+        debs.installed(cache, *debs.WITH_CLOUDS)
 
 
 if __name__ == "__main__":
