@@ -92,4 +92,4 @@ def standing(seen: OneHostAnswer) -> Standing:
 
 def not_its_own(role: Role, seen: OneHostAnswer) -> list[PartAnswer]:
     """Return what is in force and was ordered for named hosts only, of the apps that belong on its role."""
-    return [each for each in seen.parts if each.part is None and (not role.apps or each.app in role.apps)]
+    return [each for each in seen.parts if each.part is None and role.has(each.app)]

@@ -147,8 +147,8 @@ def test_how_far_it_has_come_is_one_sentence(
 
 @pytest.mark.parametrize(
     ("role", "expected"),
-    [(Role(), ["api", "cron"]), (Role(apps=("shop", "api")), ["api"])],
-    ids=["a role of all apps", "a role of some"],
+    [(Role(), ["api", "cron"]), (Role(apps=("shop", "api")), ["api"]), (Role(apps=()), [])],
+    ids=["a role of all apps", "a role of some", "a role of none"],
 )
 def test_what_was_ordered_for_named_hosts_only_is_told(role: Role, expected: list[str]) -> None:
     """Of the apps that belong on its role, and are in force without it."""

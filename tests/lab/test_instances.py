@@ -55,9 +55,9 @@ tags = {{ fleet = "shop" }}
 endpoint = "{ec2}"
 
 [role.visitor]
+apps = []
 agent = "{packages}/clarion-agent.deb"
-agent_config = "web.agent.toml"
-setup = "web.sh"
+agent_config = "visitor.agent.toml"
 
 [role.visitor.aws]
 region = "eu-west-1"
@@ -82,6 +82,7 @@ systemctl enable {APP}.service
 """
 FILES = {
     "web.agent.toml": f'cloud = "aws"\n[app.{APP}]\nunits = ["{APP}.service"]\n',
+    "visitor.agent.toml": 'cloud = "aws"\n',
     "web.sh": SETUP,
 }
 IMAGE = {"/etc/hosts": f"127.0.0.1 localhost\n{HERE} {HOST}\n", "/etc/apt/sources.list": ""}

@@ -72,7 +72,7 @@ class AzureServer(Table, frozen=True, kw_only=True):
 
 
 class Role(Table, frozen=True, kw_only=True):
-    """A kind of server: its groups, the apps on it (none: all of its environment), and what it is made of.
+    """A kind of server: its groups, the apps on it (left out: all of its environment), and what it is made of.
 
     `agent` is the Debian package of the agent: a file, or for clouds an https:// address; left out where the image
     has it. `agent_config` is its agent.toml and `setup` a script that runs once as root before it joins, both files
@@ -80,7 +80,7 @@ class Role(Table, frozen=True, kw_only=True):
     """
 
     groups: tuple[str, ...] = ()
-    apps: tuple[str, ...] = ()
+    apps: tuple[str, ...] | None = None
     agent: str = ""
     agent_config: str = ""
     setup: str = ""
@@ -88,6 +88,10 @@ class Role(Table, frozen=True, kw_only=True):
     aws: AwsServer | None = None
     gcp: GcpServer | None = None
     azure: AzureServer | None = None
+
+    def has(self, app: str) -> bool:
+        """Return whether an app that is in force belongs on it."""
+        return self.apps is None or app in self.apps
 
     @property
     def given(self) -> list[str]:
@@ -139,7 +143,7 @@ def role_problems(fleet: Fleet) -> Problems:
         where = ("role", name)
         if not is_name(name):
             yield "a name is a-z, 0-9, and . _ - inside, at most 63 characters", where
-        for word in (*role.groups, *role.apps):
+        for word in (*role.groups, *(role.apps or ())):
             if not is_name(word):
                 yield f"{word!r} cannot be a name", where
         yield from nspawn_problems(role.nspawn or NspawnServer(), (*where, "nspawn"))

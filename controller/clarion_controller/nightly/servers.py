@@ -180,4 +180,4 @@ def _take_away(server: Server) -> str:
 
 def wanted_apps(role: Role, in_force: Mapping[str, str]) -> tuple[str, ...]:
     """Return which of the apps that are in force belong on a server of this role."""
-    return tuple(app for app in sorted(in_force) if not role.apps or app in role.apps)
+    return tuple(app for app in sorted(in_force) if role.has(app))
