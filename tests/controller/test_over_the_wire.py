@@ -50,7 +50,9 @@ def connected(identity: Identity) -> Iterator[Line]:
         while not line.is_up:
             assert line.trouble() is None
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            # An agent always looks at both; until somebody does, libzmq does not even send the subscription.
+            line.signals.socket.poll(10)
+        line.signals.socket.poll(100)
         try:
             yield line
         finally:
