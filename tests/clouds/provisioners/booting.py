@@ -6,6 +6,7 @@ import base64
 import re
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,7 @@ class Booting(threading.Thread):
             self._live()
         except BaseException as error:  # noqa: BLE001 (handed to the test)
             self.trouble = error
+            traceback.print_exc()  # whoever waits for this server in vain sees why
 
     def _live(self) -> None:
         number = self._switched_on()
