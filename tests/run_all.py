@@ -5,8 +5,8 @@ Eight rules:
 - a step that ends without a result has failed;
 - two unit test steps run at a time, because they wait more than they compute; after them what boots servers, three
   files of it at a time;
-- unit tests write into memory where there is enough: half of their time they waited for a disk to have it. What a
-  disk has after a crash or a power cut is the business of the last step, which writes to a disk;
+- on the Python of .venv everything writes to a disk; on the others into memory, where there is enough: half of their
+  time those tests waited for a disk, and each kind of place finds what the other hides;
 - the oldest and the newest Python that we promise are tried, and that of .venv: what lies between differs less;
 - what takes long and finds the same on every Python (marked `once`, and properties) runs on the one of .venv only;
 - Python keeps what it compiled, whatever the environment says: hundreds of controllers and agents are started;
@@ -37,7 +37,7 @@ BIN = ROOT / ".venv" / "bin"
 MINORS = sorted({10, sys.version_info.minor, 13})
 AT_A_TIME = 2
 MEMORY = Path("/dev/shm")
-ENOUGH = 6 * 2**30  # bytes of memory, of which the tests fill about one
+ENOUGH = 6 * 2**30  # bytes of memory, of which the tests fill half of one
 LIMIT = 20 * 60  # seconds for one step; a single test has its own, in pyproject.toml
 
 APART = ("lab", "crash", "clouds", "bench")
@@ -67,7 +67,7 @@ def main() -> int:
     results = [check("ruff", ["ruff", "check"]), check("mypy", ["mypy"]), check("imports", ["lint-imports"])]
     steps: list[Callable[[], Result]] = [partial(check, "what servers boot from", ["python", "-m", "tests.lab.warm"])]
     steps += [partial(unit_tests_on, minor) for minor in MINORS]
-    steps.append(partial(pytest_aside, "SDKs of the clouds", BIN, CLOUDS))
+    steps.append(partial(pytest_aside, "SDKs of the clouds", BIN, CLOUDS, None))
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         results += pool.map(lambda step: step(), steps)
     results.append(pytest("real servers and crashes", BIN, REAL))
@@ -103,9 +103,9 @@ def count(step: str, report: Path) -> Result:
     return Result(step, len(cases) - failed - len(skips), failed, len(skips), reasons=reasons)
 
 
-def pytest_aside(step: str, bin_dir: Path, arguments: list[str]) -> Result:
-    """Run pytest beside another step, in a folder that goes with it, in memory if possible."""
-    with tempfile.TemporaryDirectory(prefix="c-", dir=memory(), ignore_cleanup_errors=True) as scratch:
+def pytest_aside(step: str, bin_dir: Path, arguments: list[str], place: Path | None) -> Result:
+    """Run pytest beside another step, in a folder below `place` (None: the usual one) that goes with it."""
+    with tempfile.TemporaryDirectory(prefix="c-", dir=place, ignore_cleanup_errors=True) as scratch:
         Path(scratch).chmod(0o1777)  # as /tmp is
         # The tests' own folders lie in a short path: the address of a Unix socket has 107 bytes.
         base = f"--basetemp={scratch}/t"
@@ -116,14 +116,14 @@ def unit_tests_on(minor: int) -> Result:
     """Run the unit tests on a Python, each but our own in an environment of its own, if this machine has it."""
     step = f"unit tests, Python 3.{minor}"
     if minor == sys.version_info.minor:
-        return pytest_aside(step, BIN, UNIT)
+        return pytest_aside(step, BIN, UNIT, None)
     python = find_python(minor)
     if python is None:
         return Result(step, skipped=collected(UNIT[2:]), reasons=(f"no Python 3.{minor} on this machine",))
     bin_dir = environment(python, ROOT / ".venvs" / f"3.{minor}")
     if bin_dir is None:
         return Result(step, failed=1, reasons=(f"{python}: the environment could not be made",))
-    return pytest_aside(step, bin_dir, ["-m", "not once and not hypothesis", *UNIT])
+    return pytest_aside(step, bin_dir, ["-m", "not once and not hypothesis", *UNIT], memory())
 
 
 def memory() -> Path | None:

@@ -136,6 +136,10 @@ class Stage:
             self.night = replace(self.night, fleet=parse_fleet(fleet))
         checks = rehearse(self.night, "production", OnThisMachine(self.machines).opened)
         assert len({check.name for check in checks}) == len(checks)
+        for check in (each for each in checks if each.result is Result.BROKEN):
+            print(check.name, check.reason, check.log, sep="\n")
+        for log in self.machines.folder.glob("*/log"):  # for whoever looks for a reason
+            print(log, log.read_text(errors="replace"), sep="\n")
         return {check.name: check for check in checks}
 
 
