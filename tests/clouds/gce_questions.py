@@ -10,7 +10,7 @@ from clarion_controller.discover.discovered import Discovered
 from clarion_controller.discover.gcp import GcpDiscoverer, Patience
 from clarion_controller.fleet_toml.fleet import Gcp
 
-HASTE = Patience(attempt=0.5, page=0.2, whole=5)
+HASTE = Patience(attempt=3, page=0.2, whole=5)
 
 
 def ask(gce: FakeGce, project: str = PROJECT, **source: Any) -> list[Discovered]:

@@ -19,7 +19,7 @@ from clarion_controller.fleet_toml.fleet import Azure
 from clarion_protocol.errors import BadConfig
 
 OTHER = "99999999-2222-3333-4444-555555555555"
-SOON = Limits(connect=0.5, read=0.5, total=5, pause=0.05)
+SOON = Limits(connect=2, read=2, total=6, pause=0.05)
 
 
 @pytest.fixture

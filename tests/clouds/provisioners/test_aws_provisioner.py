@@ -26,7 +26,7 @@ from clarion_protocol.errors import BadConfig, ClarionError, CloudRefused, Cloud
 boto3 = pytest.importorskip("boto3", reason="needs boto3: pip install 'clarion[aws]'")
 REGION = "eu-west-1"
 IMAGE = "ami-12c6146b"
-HASTE = Patience(run=3, end=3, show=0.3, pause=0.05)
+HASTE = Patience(run=10, end=10, show=0.3, pause=0.05)
 
 
 def provisioner(endpoint: str, **server: Any) -> AwsProvisioner:

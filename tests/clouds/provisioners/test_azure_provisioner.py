@@ -26,7 +26,7 @@ from clarion_controller.provisioners.provisioner import Machine
 from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefused, CloudUnavailable, ProvisionFailed
 
 pytest.importorskip("azure.core", reason="needs azure-core: pip install 'clarion[azure]'")
-HASTE = Patience(run=2, end=2, again=0.3, answer=2, pause=0.02)
+HASTE = Patience(run=10, end=10, again=0.3, answer=5, pause=0.02)
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/prod"
 SUBNET = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/main/subnets/web"
 ROLE = {

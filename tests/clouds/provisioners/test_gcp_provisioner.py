@@ -25,7 +25,7 @@ from clarion_protocol.errors import BadConfig, Blocked, ClarionError, CloudRefus
 # Google warns of old Pythons when it is imported, which is when it is first asked.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:google")
 ZONE = "europe-west1-b"
-HASTE = Patience(run=2, end=2, answer=1, again=1.5, show=0.3, pause=0.02)
+HASTE = Patience(run=10, end=10, answer=5, again=1.5, show=0.3, pause=0.02)
 
 
 @pytest.fixture
