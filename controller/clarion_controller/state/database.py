@@ -19,15 +19,18 @@ from clarion_protocol.errors import BadConfig
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 AT_ONCE = {"at_once": True}
+DAMAGED = "Is it a newer Clarion's, or damaged? Move it away, restore a backup, and start again."
 
-# What SQLite says of a database that has nothing wrong with it, and the next command.
-_SOUND = {
-    "disk is full": "Make room there ('df -h {folder}') and start again.",
-    "disk I/O error": "See what the disk has to say ('dmesg | tail', 'df -h {folder}') and start again.",
-    "is locked": "Another process writes to it for long ('fuser {path}'); wait for it, and start again.",
-    "readonly database": "Give it to who runs this ('ls -ld {folder} {path}') and start again.",
-    "unable to open": "Give its folder to who runs this ('ls -ld {folder}') and start again.",
-}
+# What SQLite says of a database that has nothing wrong with it.
+_PASSES = (
+    "disk is full",
+    "disk I/O error",
+    "is locked",
+    "locking protocol",
+    "readonly database",
+    "access permission denied",
+    "unable to open",
+)
 
 
 def open_database(path: Path) -> Engine:
@@ -45,18 +48,19 @@ def open_database(path: Path) -> Engine:
     except (sqlalchemy.exc.DatabaseError, CommandError) as error:
         engine.dispose()
         raise BadConfig(
-            f"{path} cannot be used: {error.args[0] if error.args else error}", hint=_way_out(path, error)
+            f"{path} cannot be used: {error.args[0] if error.args else error}", hint=way_out(path, error, DAMAGED)
         ) from error
     path.chmod(0o600)
     return engine
 
 
-def _way_out(path: Path, error: Exception) -> str:
+def way_out(path: Path, error: Exception, if_damaged: str) -> str:
     """Return what to do about what SQLite says; moving a sound database away would lose what it holds."""
-    for words, hint in _SOUND.items():
-        if words in str(getattr(error, "orig", "")):
-            return hint.format(path=path, folder=path.parent)
-    return "Is it a newer Clarion's, or damaged? Move it away, restore a backup, and start again."
+    # It passes, as the disk is emptied or whoever is at it ends: then all that is in there counts.
+    if any(words in str(getattr(error, "orig", error)) for words in _PASSES):
+        look = f"Look: 'df -h {path.parent}', 'ls -l {path}'."
+        return f"Is the disk full, the file not ours, or somebody else at it? {look}"
+    return if_damaged
 
 
 def migrate(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 
-from clarion_controller.state.database import AT_ONCE, begin, set_up
+from clarion_controller.state.database import AT_ONCE, begin, set_up, way_out
 from clarion_protocol.errors import BadConfig
 
 # For each version that there was, the statements that make the next one of it.
@@ -39,21 +39,14 @@ def open_side_database(path: Path, metadata: MetaData, version: int, upgrades: U
     except (sqlalchemy.exc.DatabaseError, sqlite3.DatabaseError) as error:
         engine.dispose()
         said = getattr(error, "orig", error)  # without SQLAlchemy's words around it
-        raise BadConfig(f"{path} cannot be used: {said}", hint=_hint(error, path)) from error
+        raise BadConfig(
+            f"{path} cannot be used: {said}", hint=way_out(path, error, "Move it away and start again.")
+        ) from error
     if found != version:
         engine.dispose()
         raise BadConfig(f"{path} is of version {found}, not {version}", hint="Is it a newer Clarion's? Move it away.")
     path.chmod(0o600)
     return engine
-
-
-def _hint(error: Exception, path: Path) -> str:
-    # Such an error passes, as the disk is emptied or whoever is at it ends: then all that is in there counts.
-    if isinstance(getattr(error, "orig", error), sqlite3.OperationalError):
-        return (
-            f"Is the disk full, the file not ours, or somebody else at it? Look: 'df -h {path.parent}', 'ls -l {path}'."
-        )
-    return "Move it away and start again."
 
 
 def _made(connection: Connection, metadata: MetaData, version: int) -> int:
