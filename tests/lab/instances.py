@@ -58,8 +58,10 @@ class Ec2:
     def named(self, name: str) -> Server:
         """Return the server of the newest instance with this `Name`."""
         instances = [each for backend in ec2_backends.values() for each in backend["eu-west-1"].all_instances()]
-        found = [each.id for each in instances if {"key": "Name", "value": name} in _tags(each)]
-        return self.servers[found[-1]]
+        named = [
+            each.id for each in instances for tag in each.get_tags() if (tag["key"], tag["value"]) == ("Name", name)
+        ]
+        return self.servers[named[-1]]
 
     def switch_on(self, instance: Any) -> None:
         """Have a new instance boot."""
@@ -111,7 +113,7 @@ def ec2_around(lab: Lab, control: Server, image: dict[str, str]) -> Iterator[Ec2
         patch.object(InstanceBackend, "run_instances", run_instances),
         patch.object(InstanceBackend, "terminate_instances", terminate_instances),
     ):
-        inside(lab.network.namespace(control.name), partial(moto.start))
+        inside(lab.network.namespace(control.name), moto.start)
         host, port = moto.get_host_and_port()
         ec2.address = f"http://{host}:{port}"
         try:
@@ -125,10 +127,6 @@ def unpacked(user_data: Base64EncodedString) -> str:
     """Return the script that was handed over, as cloud-init takes it: base64, with gzip or without."""
     plain = base64.b64decode(user_data.as_bytes())
     return (gzip.decompress(plain) if plain.startswith(b"\x1f\x8b") else plain).decode()
-
-
-def _tags(instance: Any) -> list[dict[str, str]]:
-    return [{"key": each["key"], "value": each["value"]} for each in instance.get_tags()]
 
 
 class _Files(SimpleHTTPRequestHandler):
